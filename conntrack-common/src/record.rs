@@ -1,0 +1,248 @@
+//! The records of the two rings. The first byte of each is its [`Kind`], which fixes its size.
+//!
+//! `ENTRIES` carries [`New`] and [`Free`]; `INCIDENTS` carries [`Refused`], [`Evicted`], [`RoomMade`] and
+//! [`Count`]. All times are `bpf_ktime_get_ns`, that is CLOCK_MONOTONIC in nanoseconds, taken in the hook.
+
+#[cfg(feature = "user")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What a record is; its first byte.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`New`]
+    New = 1,
+    /// [`Free`]
+    Free = 2,
+    /// [`Refused`]
+    Refused = 3,
+    /// [`Evicted`]
+    Evicted = 4,
+    /// [`RoomMade`]
+    RoomMade = 5,
+    /// [`Count`]
+    Count = 6,
+}
+
+/// Why the kernel refused an allocation.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The count was over `nf_conntrack_max` and `early_drop` found nothing to evict.
+    TableFull = 1,
+    /// The slab allocator had no memory.
+    NoMemory = 2,
+    /// Not a packet: ctnetlink or a BPF kfunc asked for the entry (it passes hash 0).
+    Ctnetlink = 3,
+}
+
+/// `struct nf_conntrack_tuple` (include/net/netfilter/nf_conntrack_tuple.h) byte for byte, 5.10 to 7.3.
+///
+/// The loader refuses to attach where the running kernel's BTF lays it out otherwise.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Tuple {
+    /// `src.u3`: an IPv4 address in the first four bytes, or an IPv6 address.
+    pub src: [u8; 16],
+    /// `src.u`: port, ICMP identifier or GRE key; network order.
+    pub sport: [u8; 2],
+    /// `src.l3num`: `AF_INET` (2) or `AF_INET6` (10).
+    pub l3num: u16,
+    /// `dst.u3`, as `src`.
+    pub dst: [u8; 16],
+    /// `dst.u`: port, or ICMP type and code; network order.
+    pub dport: [u8; 2],
+    /// `dst.protonum`: IPPROTO_*.
+    pub protonum: u8,
+    /// `dst.dir`: 0 original, 1 reply.
+    pub dir: u8,
+}
+
+/// `__nf_conntrack_alloc` returned an entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct New {
+    /// [`Kind::New`]
+    pub kind: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Conntrack zone.
+    pub zone: u16,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// When the allocation returned.
+    pub ktime_ns: u64,
+    /// Address of the `nf_conn`: the entry's identity until it is freed.
+    pub ct: u64,
+    /// The original direction.
+    pub tuple: Tuple,
+}
+
+/// `nf_conntrack_free` was called.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Free {
+    /// [`Kind::Free`]
+    pub kind: u8,
+    /// 1 if `early_drop` was evicting on this CPU for this task, else 0.
+    pub evicted: u8,
+    /// `nf_conn.status`, IPS_* bits (15 of them exist).
+    pub status: u16,
+    /// `nf_conn.mark` if [`Settings::read_mark`](crate::Settings) is set, else 0.
+    pub mark: u32,
+    /// When the function was entered.
+    pub ktime_ns: u64,
+    /// Address of the `nf_conn`.
+    pub ct: u64,
+}
+
+/// `__nf_conntrack_alloc` returned an error.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Refused {
+    /// [`Kind::Refused`]
+    pub kind: u8,
+    /// A [`Cause`].
+    pub cause: u8,
+    /// Conntrack zone.
+    pub zone: u16,
+    /// Inode number of the network namespace; 0 if the call's arguments were not caught.
+    pub netns: u32,
+    /// When the allocation returned.
+    pub ktime_ns: u64,
+    /// `nf_conntrack_count` of the namespace, or [`ABSENT`](crate::ABSENT).
+    pub count: u32,
+    /// `nf_conntrack_max`, or [`ABSENT`](crate::ABSENT).
+    pub max: u32,
+    /// The connection that was refused; all zero if the call's arguments were not caught.
+    pub tuple: Tuple,
+}
+
+/// An entry freed by `early_drop` to make room; its [`Free`] follows in the other ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Evicted {
+    /// [`Kind::Evicted`]
+    pub kind: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Conntrack zone of the victim.
+    pub zone: u16,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// When the victim was freed: equal to the time of its [`Free`].
+    pub ktime_ns: u64,
+    /// `nf_conntrack_count` of the namespace, or [`ABSENT`](crate::ABSENT).
+    pub count: u32,
+    /// `nf_conntrack_max`, or [`ABSENT`](crate::ABSENT).
+    pub max: u32,
+    /// Address of the victim.
+    pub ct: u64,
+    /// The victim's original direction.
+    pub tuple: Tuple,
+    /// The victim's `nf_conn.status`.
+    pub status: u32,
+    /// The victim's `nf_conn.mark`, or 0 where the kernel keeps none.
+    pub mark: u32,
+    /// The hash `early_drop` was called with: equal to that of the [`RoomMade`] that follows.
+    pub hash: u32,
+    /// Zero.
+    pub reserved2: u32,
+}
+
+/// The connection that lives because `early_drop` evicted others: follows their [`Evicted`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct RoomMade {
+    /// [`Kind::RoomMade`]
+    pub kind: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Conntrack zone.
+    pub zone: u16,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// When the allocation returned.
+    pub ktime_ns: u64,
+    /// The hash `early_drop` was called with.
+    pub hash: u32,
+    /// How many entries were evicted for it.
+    pub victims: u32,
+    /// The original direction of the new entry.
+    pub tuple: Tuple,
+}
+
+/// `nf_conntrack_count` of one network namespace, read by the census.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Count {
+    /// [`Kind::Count`]
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// When it was read.
+    pub ktime_ns: u64,
+    /// `nf_conntrack_count`
+    pub count: u32,
+    /// `nf_conntrack_max`, or [`ABSENT`](crate::ABSENT).
+    pub max: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Tuple>() == 40);
+    assert!(size_of::<New>() == 64);
+    assert!(size_of::<Free>() == 24);
+    assert!(size_of::<Refused>() == 64);
+    assert!(size_of::<Evicted>() == 88);
+    assert!(size_of::<RoomMade>() == 64);
+    assert!(size_of::<Count>() == 24);
+};
+
+impl Kind {
+    /// The kind a record's first byte names, if any.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::New),
+            2 => Some(Self::Free),
+            3 => Some(Self::Refused),
+            4 => Some(Self::Evicted),
+            5 => Some(Self::RoomMade),
+            6 => Some(Self::Count),
+            _ => None,
+        }
+    }
+}
+
+impl Cause {
+    /// The cause a [`Refused`] names, if any.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::TableFull),
+            2 => Some(Self::NoMemory),
+            3 => Some(Self::Ctnetlink),
+            _ => None,
+        }
+    }
+}
+
+impl Tuple {
+    /// What a refusal carries whose arguments were not caught.
+    pub const ZERO: Self = Self {
+        src: [0; 16],
+        sport: [0; 2],
+        l3num: 0,
+        dst: [0; 16],
+        dport: [0; 2],
+        protonum: 0,
+        dir: 0,
+    };
+}

@@ -1,0 +1,167 @@
+//! `__nf_conntrack_alloc`: where every entry is born and every refusal happens.
+//!
+//! ```c
+//! static struct nf_conn *__nf_conntrack_alloc(struct net *net, const struct nf_conntrack_zone *zone,
+//!         const struct nf_conntrack_tuple *orig, const struct nf_conntrack_tuple *repl,
+//!         gfp_t gfp, u32 hash);      // net/netfilter/nf_conntrack_core.c, 5.10 to 7.3
+//! ```
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use conntrack_common::{ABSENT, Cause, EarlyDrop, Kind, New, PerCpu, RefusalKey, Refused, RoomMade, Tuple};
+
+use crate::{
+    early_drop,
+    kernel::{self, is_err, read, read_into, setting},
+    maps,
+};
+
+/// The arguments of one call, as kernel addresses.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Request {
+    /// `net`
+    pub net: u64,
+    /// `zone`, whose first member is the id.
+    pub zone: u64,
+    /// `orig`
+    pub tuple: u64,
+    /// `hash`: 0 if ctnetlink or a kfunc asks instead of a packet.
+    pub hash: u64,
+}
+
+impl Request {
+    /// What an entry tells of the call that made it, for a return whose call was not caught.
+    #[inline(always)]
+    fn of_entry(ct: u64) -> Self {
+        let zone = setting!(ct_zone);
+        Self {
+            net: read(ct + u64::from(setting!(ct_net))),
+            zone: if zone == ABSENT { 0 } else { ct + u64::from(zone) },
+            tuple: ct + u64::from(setting!(ct_tuple)),
+            hash: 0,
+        }
+    }
+
+    /// Nothing known.
+    const UNKNOWN: Self = Self {
+        net: 0,
+        zone: 0,
+        tuple: 0,
+        hash: 0,
+    };
+
+    #[inline(always)]
+    fn zone_id(&self) -> u16 {
+        if self.zone == 0 { 0 } else { read(self.zone) }
+    }
+}
+
+/// The function returned `ret`, an entry or an error.
+#[inline(always)]
+pub fn returned(request: Option<Request>, ret: u64) {
+    let Some(cpu) = maps::cpu() else { return };
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if request.is_none() {
+        cpu.totals.unmatched += 1;
+    }
+    if is_err(ret) {
+        refused(cpu, &request.unwrap_or(Request::UNKNOWN), now);
+    } else {
+        allocated(cpu, &request.unwrap_or_else(|| Request::of_entry(ret)), ret, now);
+    }
+}
+
+#[inline(always)]
+fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
+    let netns = kernel::netns(request.net);
+    let zone = request.zone_id();
+    cpu.totals.new += 1;
+    maps::send_entry(cpu, |record: *mut New| {
+        // SAFETY: a reserved record; every field is written.
+        unsafe {
+            (*record).kind = Kind::New as u8;
+            (*record).reserved = 0;
+            (*record).zone = zone;
+            (*record).netns = netns;
+            (*record).ktime_ns = now;
+            (*record).ct = ct;
+            read_into(&raw mut (*record).tuple, request.tuple);
+        }
+    });
+    if let Some(made_room) = early_drop::take(cpu, request.hash as u32)
+        && made_room.outcome == EarlyDrop::MADE_ROOM
+    {
+        maps::send_incident(cpu, now, |record: *mut RoomMade| {
+            // SAFETY: a reserved record; every field is written.
+            unsafe {
+                (*record).kind = Kind::RoomMade as u8;
+                (*record).reserved = 0;
+                (*record).zone = zone;
+                (*record).netns = netns;
+                (*record).ktime_ns = now;
+                (*record).hash = made_room.hash;
+                (*record).victims = made_room.victims;
+                read_into(&raw mut (*record).tuple, request.tuple);
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
+    let mut netns = 0;
+    let mut count = ABSENT;
+    let mut tuple = Tuple::ZERO;
+    if request.net != 0 {
+        netns = kernel::netns(request.net);
+        count = kernel::count(request.net);
+        read_into(&raw mut tuple, request.tuple);
+    }
+    let zone = request.zone_id();
+    let max = kernel::max();
+    let cause = cause(cpu, request, count, max);
+    match cause {
+        Cause::TableFull => cpu.totals.refused_table_full += 1,
+        Cause::NoMemory => cpu.totals.refused_no_memory += 1,
+        Cause::Ctnetlink => cpu.totals.refused_ctnetlink += 1,
+    }
+    maps::ledger(
+        &RefusalKey {
+            netns,
+            l3num: u32::from(tuple.l3num),
+            src: tuple.src,
+        },
+        now,
+    );
+    maps::send_incident(cpu, now, |record: *mut Refused| {
+        // SAFETY: a reserved record; every field is written.
+        unsafe {
+            (*record).kind = Kind::Refused as u8;
+            (*record).cause = cause as u8;
+            (*record).zone = zone;
+            (*record).netns = netns;
+            (*record).ktime_ns = now;
+            (*record).count = count;
+            (*record).max = max;
+            (*record).tuple = tuple;
+        }
+    });
+}
+
+/// Only two things make the allocation fail: a full table, where `early_drop` is asked first and finds
+/// nothing, and the slab.
+#[inline(always)]
+fn cause(cpu: &mut PerCpu, request: &Request, count: u32, max: u32) -> Cause {
+    let drop = early_drop::take(cpu, request.hash as u32);
+    if request.net != 0 && request.hash == 0 {
+        return Cause::Ctnetlink;
+    }
+    match drop.map(|drop| drop.outcome) {
+        Some(EarlyDrop::FOUND_NONE) => Cause::TableFull,
+        Some(_) => Cause::NoMemory,
+        // early_drop is not hooked here, or was missed: the count decides.
+        None if max == ABSENT || count >= max => Cause::TableFull,
+        None => Cause::NoMemory,
+    }
+}

@@ -1,0 +1,69 @@
+//! Carries a call's arguments to its return, for kretprobes, which do not see them.
+//!
+//! The key is the stack slot of the return address: unique among the live frames of all CPUs, so it is safe
+//! against a softirq on top of a process, preemption and migration, where a task or CPU key is not.
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    macros::map,
+    maps::{Array, HashMap},
+};
+
+use crate::alloc::Request;
+
+const SLOTS: u32 = 4096;
+
+/// One call under way; `frame` is 0 in a free slot.
+#[repr(C)]
+struct Call {
+    frame: u64,
+    request: Request,
+}
+
+/// Calls under way, at the slot their frame hashes to. An array look-up is a few instructions where a hash
+/// map's update, look-up and delete are a thousand.
+#[map(name = "CTW_CALLS")]
+static CALLS: Array<Call> = Array::with_max_entries(SLOTS, 0);
+
+/// Calls whose slot was taken by another frame.
+#[map(name = "CTW_CALLS_SPILL")]
+static SPILL: HashMap<u64, Request> = HashMap::with_max_entries(1024, 0);
+
+#[inline(always)]
+fn slot(frame: u64) -> u32 {
+    // Frames of one path differ in high bits only (stacks are 16 KiB apart): Fibonacci hashing spreads them.
+    ((frame >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as u32 % SLOTS
+}
+
+/// Keeps a call's arguments.
+#[inline(always)]
+pub fn enter(frame: u64, request: Request) {
+    let Some(call) = CALLS.get_ptr_mut(slot(frame)) else {
+        return;
+    };
+    // SAFETY: a map value, valid while the program runs.
+    let call = unsafe { &mut *call };
+    // The same frame again means its return was missed; what it kept is stale.
+    if call.frame == 0 || call.frame == frame {
+        call.request = request;
+        call.frame = frame;
+    } else {
+        // Full only after a thousand missed returns; then the return counts itself unmatched.
+        let _ = SPILL.insert(frame, request, u64::from(BPF_ANY));
+    }
+}
+
+/// Takes a call's arguments; `None` if the call was not caught.
+#[inline(always)]
+pub fn leave(frame: u64) -> Option<Request> {
+    // SAFETY: a map value, valid while the program runs.
+    let call = unsafe { &mut *CALLS.get_ptr_mut(slot(frame))? };
+    if call.frame == frame {
+        call.frame = 0;
+        return Some(call.request);
+    }
+    // SAFETY: a map value, copied at once.
+    let request = *unsafe { SPILL.get(frame) }?;
+    let _ = SPILL.remove(frame);
+    Some(request)
+}

@@ -1,0 +1,77 @@
+//! `early_drop`: the kernel evicting unassured entries of others so that a new one may live.
+//!
+//! ```c
+//! static noinline int early_drop(struct net *net, unsigned int hash);   // nf_conntrack_core.c, 5.10 to 7.3
+//! ```
+//!
+//! It is entered only when the count is over the limit, so nothing here is paid on a healthy gateway. What it
+//! frees is freed below it on the same CPU and task, unless somebody else still holds the entry: those few
+//! are freed later and not counted here, while the kernel's `early_drop` statistic has them.
+
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
+use conntrack_common::{EarlyDrop, PerCpu};
+
+use crate::maps;
+
+/// A run that never returned to us (missed, or moved to another CPU) is forgotten after this long.
+const STALE_NS: u64 = 10_000_000;
+
+#[inline(always)]
+fn current() -> u64 {
+    // SAFETY: a helper without preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// The function was entered.
+#[inline(always)]
+pub fn entered(hash: u32) {
+    let Some(cpu) = maps::cpu() else { return };
+    cpu.early_drop = EarlyDrop {
+        task: current(),
+        // SAFETY: a helper without preconditions.
+        ktime_ns: unsafe { bpf_ktime_get_ns() },
+        hash,
+        outcome: EarlyDrop::RUNNING,
+        victims: 0,
+        reserved: 0,
+    };
+}
+
+/// The function returned whether it evicted anything.
+#[inline(always)]
+pub fn returned(evicted: bool) {
+    let Some(cpu) = maps::cpu() else { return };
+    if cpu.early_drop.task == current() {
+        cpu.early_drop.outcome = if evicted {
+            EarlyDrop::MADE_ROOM
+        } else {
+            EarlyDrop::FOUND_NONE
+        };
+    }
+}
+
+/// Counts a free as an eviction if this task is inside `early_drop` on this CPU; its hash, if so.
+#[inline(always)]
+pub fn victim(cpu: &mut PerCpu, now: u64) -> Option<u32> {
+    let drop = &mut cpu.early_drop;
+    if drop.task == 0
+        || drop.outcome != EarlyDrop::RUNNING
+        || now.wrapping_sub(drop.ktime_ns) > STALE_NS
+        || drop.task != current()
+    {
+        return None;
+    }
+    drop.victims += 1;
+    Some(drop.hash)
+}
+
+/// The run that the allocation with this hash made on this CPU, if it made one; it is then over.
+#[inline(always)]
+pub fn take(cpu: &mut PerCpu, hash: u32) -> Option<EarlyDrop> {
+    let drop = cpu.early_drop;
+    if drop.task == 0 || drop.outcome == EarlyDrop::RUNNING || drop.hash != hash || drop.task != current() {
+        return None;
+    }
+    cpu.early_drop.task = 0;
+    Some(drop)
+}

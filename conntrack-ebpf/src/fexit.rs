@@ -1,0 +1,46 @@
+//! Shells for fentry and fexit, on vmlinux or on the module: arguments and result come in one context.
+//!
+//! Loaded by `kernel/tracing.rs`, which resolves the functions itself; the section names are for aya's parser.
+
+use aya_ebpf::{
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+
+use crate::{
+    alloc::{self, Request},
+    early_drop, free,
+};
+
+/// The result follows the six arguments in the context. Read there it is a typed pointer to the verifier,
+/// so it is only compared and stored; `bpf_get_func_ret` would want 5.17.
+#[fexit(function = "__nf_conntrack_alloc")]
+pub fn ctw_alloc_exit(ctx: FExitContext) -> i32 {
+    let request = Request {
+        net: ctx.arg(0),
+        zone: ctx.arg(1),
+        tuple: ctx.arg(2),
+        hash: ctx.arg::<u64>(5),
+    };
+    alloc::returned(Some(request), ctx.arg(6));
+    0
+}
+
+#[fentry(function = "early_drop")]
+pub fn ctw_early_entry(ctx: FEntryContext) -> i32 {
+    early_drop::entered(ctx.arg(1));
+    0
+}
+
+/// A bool in 64 bits: only the low byte is defined.
+#[fexit(function = "early_drop")]
+pub fn ctw_early_exit(ctx: FExitContext) -> i32 {
+    early_drop::returned(ctx.arg::<u64>(2) & 0xff != 0);
+    0
+}
+
+#[fentry(function = "nf_conntrack_free")]
+pub fn ctw_free_entry(ctx: FEntryContext) -> i32 {
+    free::entered(ctx.arg(0));
+    0
+}

@@ -1,0 +1,82 @@
+//! `nf_conntrack_free`: where every entry ends, whatever ended it.
+//!
+//! ```c
+//! void nf_conntrack_free(struct nf_conn *ct);       // net/netfilter/nf_conntrack_core.c, 5.10 to 7.3
+//! ```
+//!
+//! Hooked at entry, while the entry is intact and still counted. Templates never come here.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use conntrack_common::{ABSENT, Evicted, Free, Kind, PerCpu};
+
+use crate::{
+    early_drop,
+    kernel::{self, read, read_into, setting},
+    maps,
+};
+
+/// The function was entered.
+#[inline(always)]
+pub fn entered(ct: u64) {
+    let Some(cpu) = maps::cpu() else { return };
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let status: u32 = read(ct + u64::from(setting!(ct_status)));
+    let for_hash = early_drop::victim(cpu, now);
+    cpu.totals.freed += 1;
+    if let Some(hash) = for_hash {
+        cpu.totals.evicted += 1;
+        evicted(cpu, ct, status, hash, now);
+    }
+    let mark = if setting!(read_mark) == 1 { mark(ct) } else { 0 };
+    maps::send_entry(cpu, |record: *mut Free| {
+        // SAFETY: a reserved record; every field is written.
+        unsafe {
+            (*record).kind = Kind::Free as u8;
+            (*record).evicted = u8::from(for_hash.is_some());
+            (*record).status = status as u16;
+            (*record).mark = mark;
+            (*record).ktime_ns = now;
+            (*record).ct = ct;
+        }
+    });
+}
+
+#[inline(always)]
+fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32, now: u64) {
+    let net: u64 = read(ct + u64::from(setting!(ct_net)));
+    let netns = kernel::netns(net);
+    let zone = if setting!(ct_zone) == ABSENT {
+        0
+    } else {
+        read(ct + u64::from(setting!(ct_zone)))
+    };
+    let count = kernel::count(net);
+    let max = kernel::max();
+    let mark = mark(ct);
+    let tuple = ct + u64::from(setting!(ct_tuple));
+    maps::send_incident(cpu, now, |record: *mut Evicted| {
+        // SAFETY: a reserved record; every field is written.
+        unsafe {
+            (*record).kind = Kind::Evicted as u8;
+            (*record).reserved = 0;
+            (*record).zone = zone;
+            (*record).netns = netns;
+            (*record).ktime_ns = now;
+            (*record).count = count;
+            (*record).max = max;
+            (*record).ct = ct;
+            read_into(&raw mut (*record).tuple, tuple);
+            (*record).status = status;
+            (*record).mark = mark;
+            (*record).hash = hash;
+            (*record).reserved2 = 0;
+        }
+    });
+}
+
+#[inline(always)]
+fn mark(ct: u64) -> u32 {
+    let at = setting!(ct_mark);
+    if at == ABSENT { 0 } else { read(ct + u64::from(at)) }
+}

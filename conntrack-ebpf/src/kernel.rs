@@ -1,0 +1,74 @@
+//! Reading kernel structures at the offsets the loader found in the running kernel's BTF.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use conntrack_common::{ABSENT, Settings};
+
+/// Written by the loader, frozen before load.
+#[unsafe(no_mangle)]
+pub static SETTINGS: Settings = Settings::UNKNOWN;
+
+/// One field of [`SETTINGS`], a constant to the verifier.
+macro_rules! setting {
+    ($field:ident) => {
+        // SAFETY: a static of the object; volatile because the loader replaces what the compiler saw.
+        unsafe { core::ptr::read_volatile(&raw const crate::kernel::SETTINGS.$field) }
+    };
+}
+pub(crate) use setting;
+
+/// Whether a returned pointer is an error (include/linux/err.h, `IS_ERR`).
+#[inline(always)]
+pub fn is_err(pointer: u64) -> bool {
+    const MAX_ERRNO: u64 = 4095;
+    pointer >= MAX_ERRNO.wrapping_neg()
+}
+
+/// Reads a `T` at a kernel address; zeroes if it cannot be read, as the helper leaves them.
+#[inline(always)]
+pub fn read<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    read_into(value.as_mut_ptr(), address);
+    // SAFETY: the helper fills all of it, with zeroes on failure; T is plain data by the callers' choice.
+    unsafe { value.assume_init() }
+}
+
+/// Reads a `T` at a kernel address into ring memory or the stack.
+#[inline(always)]
+pub fn read_into<T: Copy>(destination: *mut T, address: u64) {
+    // SAFETY: the destination holds size_of::<T>() bytes; the helper checks the source itself.
+    unsafe { bpf_probe_read_kernel(destination.cast(), size_of::<T>() as u32, address as *const _) };
+}
+
+/// Inode number of a `struct net`.
+#[inline(always)]
+pub fn netns(net: u64) -> u32 {
+    read(net + u64::from(setting!(net_inum)))
+}
+
+/// `nf_conntrack_max`, one number for all namespaces; [`ABSENT`] where kallsyms does not have it.
+#[inline(always)]
+pub fn max() -> u32 {
+    let address = setting!(addr_max);
+    if address == 0 { ABSENT } else { read(address) }
+}
+
+/// `nf_conntrack_count` of a `struct net`; [`ABSENT`] where it cannot be found.
+///
+/// Before 5.13 it is `net->ct.count`, then `nf_conntrack_pernet(net)->count` through `net->gen`.
+#[inline(always)]
+pub fn count(net: u64) -> u32 {
+    let in_net = setting!(net_ct_count);
+    if in_net != ABSENT {
+        return read(net + u64::from(in_net));
+    }
+    let address = setting!(addr_net_id);
+    if address == 0 {
+        return ABSENT;
+    }
+    let id: u32 = read(address);
+    let generic: u64 = read(net + u64::from(setting!(net_gen)));
+    let pernet: u64 = read(generic + u64::from(setting!(gen_ptr)) + 8 * u64::from(id));
+    read(pernet + u64::from(setting!(cnet_count)))
+}

@@ -1,0 +1,34 @@
+//! What one drain of the rings hands to the engine, and to a recorder before it.
+
+use bytes::Bytes;
+use conntrack_common::Totals;
+
+/// One drain of both rings. Records follow each other without framing: the first byte of each is its kind,
+/// which fixes its size; all sizes are multiples of eight.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// CLOCK_MONOTONIC when the drain began, in nanoseconds.
+    pub ktime_ns: u64,
+    /// How to tell the wall clock from `ktime_ns` at that time.
+    pub wall: WallClock,
+    /// Records of the entries ring: `New`, `Free`.
+    pub entries: Bytes,
+    /// Records of the incidents ring: `Refused`, `Evicted`, `RoomMade`, `Count`.
+    pub incidents: Bytes,
+    /// The kernel's sums since attach, when they were read with this drain (a few times a second).
+    pub totals: Option<Totals>,
+}
+
+/// CLOCK_REALTIME minus CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallClock {
+    /// Nanoseconds to add to a monotonic time.
+    pub offset_ns: i64,
+}
+
+impl WallClock {
+    /// Nanoseconds since the Unix epoch at a monotonic time.
+    pub fn unix_ns(self, ktime_ns: u64) -> i128 {
+        i128::from(ktime_ns) + i128::from(self.offset_ns)
+    }
+}

@@ -1,0 +1,16 @@
+//! Everything that touches the kernel: what it is, what lets us in, what streams out. All `unsafe` is here.
+
+pub mod attach;
+pub mod backend;
+mod census;
+pub mod clock;
+pub mod drain;
+pub mod error;
+mod kallsyms;
+mod kprobe;
+mod layout;
+pub mod netns;
+mod object;
+mod privilege;
+mod sysctl;
+mod tracing_link;

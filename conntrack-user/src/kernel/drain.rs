@@ -1,0 +1,215 @@
+//! Drains the rings on a thread of its own into batches, and reads the counts and sums that go with them.
+//!
+//! ```text
+//! wait (wakeup or 10 ms) -> census -> incidents ring -> entries ring -> sums -> Batch -> channel
+//! ```
+//!
+//! If the engine falls behind, the channel fills, this thread waits and the kernel's rings lose and count:
+//! memory stays bounded and the loss is a number.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use bytes::BytesMut;
+use conntrack_common::{PerCpu, Totals};
+use rustix::{
+    event::{Timespec, epoll},
+    fd::OwnedFd,
+    io::Errno,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    engine::batch::Batch,
+    kernel::{attach::Attached, clock},
+};
+
+/// Longest time a record waits in a ring.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Time between two readings of counts and sums, and the engine's sense of passing time.
+const READ_EVERY_NS: u64 = 100_000_000;
+
+/// A batch is handed on at this size; what is left is the next batch's.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Batches that may wait for the engine: 64 MiB at most, and hardly ever one.
+const BATCHES: usize = 32;
+
+/// After detaching, programs already running on another CPU end within this.
+const LAST_PROGRAMS: Duration = Duration::from_millis(5);
+
+/// The live event source: batches until it is stopped, then the rest, then the end.
+pub struct Source {
+    /// Ends after [`Stop::stop`] and the last batch.
+    pub batches: mpsc::Receiver<Batch>,
+    /// Ends it.
+    pub stop: Stop,
+    thread: JoinHandle<Result<()>>,
+}
+
+/// Ends a [`Source`]: it detaches, drains what is left and closes the channel.
+#[derive(Clone)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end; it comes within a poll interval.
+    pub fn stop(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl Source {
+    /// Starts draining.
+    pub fn spawn(attached: Attached) -> Result<Self> {
+        let (sender, batches) = mpsc::channel(BATCHES);
+        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let mut drain = Drain::new(attached, sender)?;
+        let stopped = stop.clone();
+        let thread = thread::Builder::new()
+            .name("ctwatch-drain".to_owned())
+            .spawn(move || drain.run(&stopped.0))
+            .context("start the drain thread")?;
+        Ok(Self {
+            batches,
+            stop,
+            thread,
+        })
+    }
+
+    /// Waits for the thread after the last batch; its error, if it ended by one.
+    pub fn finish(self) -> Result<()> {
+        drop(self.batches);
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the drain thread panicked"))?
+    }
+}
+
+struct Drain {
+    attached: Attached,
+    entries: RingBuf<MapData>,
+    incidents: RingBuf<MapData>,
+    cpu: PerCpuArray<MapData, PerCpu>,
+    epoll: OwnedFd,
+    sender: mpsc::Sender<Batch>,
+    /// Grown once and split off batch by batch.
+    entry_bytes: BytesMut,
+    incident_bytes: BytesMut,
+    last_read_ns: u64,
+}
+
+impl Drain {
+    fn new(mut attached: Attached, sender: mpsc::Sender<Batch>) -> Result<Self> {
+        let mut map = |name| {
+            attached
+                .ebpf
+                .take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
+        let entries = RingBuf::try_from(map("CTW_ENTRIES")?)?;
+        let incidents = RingBuf::try_from(map("CTW_INCIDENTS")?)?;
+        let cpu = PerCpuArray::try_from(map("CTW_CPU")?)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
+        // Edge-triggered: only a program's wakeup counts. The level is up whenever a ring holds data, which
+        // under load is always, and would turn sleeping into spinning.
+        let wakeups = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        for ring in [&entries, &incidents] {
+            epoll::add(&epoll, ring, epoll::EventData::new_u64(0), wakeups).context("watch a ring")?;
+        }
+        Ok(Self {
+            attached,
+            entries,
+            incidents,
+            cpu,
+            epoll,
+            sender,
+            entry_bytes: BytesMut::new(),
+            incident_bytes: BytesMut::new(),
+            last_read_ns: 0,
+        })
+    }
+
+    fn run(&mut self, stop: &AtomicBool) -> Result<()> {
+        while !stop.load(Relaxed) && !self.sender.is_closed() {
+            self.wait()?;
+            while self.once(false)? {}
+        }
+        self.attached.hooks.detach(&mut self.attached.ebpf);
+        thread::sleep(LAST_PROGRAMS);
+        while self.once(false)? {}
+        self.once(true)?;
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<()> {
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: POLL.subsec_nanos().into(),
+        };
+        let mut events = [const { std::mem::MaybeUninit::uninit() }; 2];
+        match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error).context("wait for the rings"),
+        }
+    }
+
+    /// Drains once and sends what came; true if a ring may hold more.
+    fn once(&mut self, last: bool) -> Result<bool> {
+        let ktime_ns = clock::ktime_ns();
+        let read = last || ktime_ns.saturating_sub(self.last_read_ns) >= READ_EVERY_NS;
+        if read {
+            self.last_read_ns = ktime_ns;
+            self.attached
+                .census
+                .run(&self.attached.ebpf, &mut self.incident_bytes)?;
+        }
+        // Incidents first, so that the entries they speak of are in this batch or an earlier one.
+        let mut more = fill(&mut self.incidents, &mut self.incident_bytes);
+        more |= fill(&mut self.entries, &mut self.entry_bytes);
+        // Sums last: they cover at least every record of this batch.
+        let totals = if read { Some(self.totals()?) } else { None };
+        if let Some(flush) = &mut self.attached.flush_log {
+            flush();
+        }
+        if totals.is_none() && self.entry_bytes.is_empty() && self.incident_bytes.is_empty() {
+            return Ok(false);
+        }
+        let batch = Batch {
+            ktime_ns,
+            wall: clock::wall(),
+            entries: self.entry_bytes.split().freeze(),
+            incidents: self.incident_bytes.split().freeze(),
+            totals,
+        };
+        // An error means that nobody listens any more; `run` sees it.
+        Ok(self.sender.blocking_send(batch).is_ok() && more)
+    }
+
+    fn totals(&self) -> Result<Totals> {
+        let mut sum = Totals::default();
+        for cpu in self.cpu.get(&0, 0).context("read the sums")?.iter() {
+            sum.add(&cpu.totals);
+        }
+        Ok(sum)
+    }
+}
+
+/// Moves records out of a ring; true if it stopped because the batch is full.
+fn fill(ring: &mut RingBuf<MapData>, out: &mut BytesMut) -> bool {
+    while let Some(record) = ring.next() {
+        out.extend_from_slice(&record);
+        if out.len() >= BATCH_BYTES {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,4 @@
+//! ctwatch's rooms. Data flows one way: `kernel` -> `engine` -> snapshot and notices -> `output`; `cli` wires them.
+
+pub mod engine;
+pub mod kernel;

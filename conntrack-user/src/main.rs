@@ -1,0 +1,3 @@
+//! ctwatch: who holds the conntrack table, who was refused, when and why.
+
+fn main() {}

@@ -1,0 +1,12 @@
+//! The lab: a gateway in network namespaces, traffic for it, the kernel's own counters, and ctwatch watching.
+
+pub mod flood;
+pub mod frame;
+pub mod gateway;
+pub mod hog;
+pub mod kernel;
+pub mod netns;
+pub mod player;
+pub mod scenario;
+pub mod tool;
+pub mod watcher;
