@@ -46,21 +46,14 @@ fn build() -> Result<()> {
         bail!("no core library for the BPF target: run `cargo xtask setup`");
     }
     let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".into());
-    let package = Package {
-        name: "conntrack-ebpf",
-        root_dir: &root_dir,
-        ..Package::default()
-    };
+    let package = Package { name: "conntrack-ebpf", root_dir: &root_dir, ..Package::default() };
     build_ebpf([package], Toolchain::Custom(&toolchain))
 }
 
 /// Where rustup's rust-src component would be.
 fn rust_src() -> Result<PathBuf> {
     let rustc = env::var("RUSTC").context("cargo sets RUSTC")?;
-    let output = Command::new(rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .context("run rustc")?;
+    let output = Command::new(rustc).args(["--print", "sysroot"]).output().context("run rustc")?;
     let sysroot = String::from_utf8(output.stdout).context("rustc prints its sysroot")?;
     Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core"))
 }
@@ -68,9 +61,8 @@ fn rust_src() -> Result<PathBuf> {
 /// The commit this is built from, for `--version`; "unknown" outside a checkout.
 fn commit(root: &str) -> String {
     println!("cargo::rerun-if-changed={root}/../.git/HEAD");
-    let output = Command::new("git")
-        .args(["-C", root, "describe", "--always", "--dirty", "--abbrev=12"])
-        .output();
+    let output =
+        Command::new("git").args(["-C", root, "describe", "--always", "--dirty", "--abbrev=12"]).output();
     match output {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         _ => "unknown".to_owned(),

@@ -236,13 +236,6 @@ impl Cause {
 
 impl Tuple {
     /// What a refusal carries whose arguments were not caught.
-    pub const ZERO: Self = Self {
-        src: [0; 16],
-        sport: [0; 2],
-        l3num: 0,
-        dst: [0; 16],
-        dport: [0; 2],
-        protonum: 0,
-        dir: 0,
-    };
+    pub const ZERO: Self =
+        Self { src: [0; 16], sport: [0; 2], l3num: 0, dst: [0; 16], dport: [0; 2], protonum: 0, dir: 0 };
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub addr_net_id: u64,
     /// Address of `net_namespace_list` (net/core/net_namespace.c).
     pub addr_net_list: u64,
+    /// Address of `nf_ct_zone_dflt`, the zone of nearly every connection: comparing saves a read.
+    pub addr_zone_default: u64,
     /// A wakeup of the incidents ring is due this long after the last, in nanoseconds.
     pub incident_wake_ns: u64,
     /// Unread bytes in the entries ring from which its consumer is woken early.
@@ -46,7 +48,7 @@ pub struct Settings {
     pub read_mark: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 88);
+const _: () = assert!(size_of::<Settings>() == 96);
 
 impl Settings {
     /// Nothing known: what the object holds until the loader writes it.
@@ -54,6 +56,7 @@ impl Settings {
         addr_max: 0,
         addr_net_id: 0,
         addr_net_list: 0,
+        addr_zone_default: 0,
         incident_wake_ns: 0,
         entries_wake_bytes: u64::MAX,
         net_inum: ABSENT,

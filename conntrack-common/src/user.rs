@@ -1,8 +1,5 @@
 //! aya's promise that a type is plain bytes, for those that cross in maps and globals.
-#![expect(
-    unsafe_code,
-    reason = "aya::Pod is an unsafe trait and the orphan rule wants its impls here"
-)]
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe trait and the orphan rule wants its impls here")]
 
 use crate::{PerCpu, RefusalKey, Refusals, Settings};
 

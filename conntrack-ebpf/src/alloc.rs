@@ -21,12 +21,14 @@ use crate::{
 pub struct Request {
     /// `net`
     pub net: u64,
+    /// Its inode number.
+    pub netns: u32,
+    /// `hash`: 0 if ctnetlink or a kfunc asks instead of a packet.
+    pub hash: u32,
     /// `zone`, whose first member is the id.
     pub zone: u64,
     /// `orig`
     pub tuple: u64,
-    /// `hash`: 0 if ctnetlink or a kfunc asks instead of a packet.
-    pub hash: u64,
 }
 
 impl Request {
@@ -34,25 +36,22 @@ impl Request {
     #[inline(always)]
     fn of_entry(ct: u64) -> Self {
         let zone = setting!(ct_zone);
+        let net = read(ct + u64::from(setting!(ct_net)));
         Self {
-            net: read(ct + u64::from(setting!(ct_net))),
+            net,
+            netns: kernel::netns(net),
+            hash: 0,
             zone: if zone == ABSENT { 0 } else { ct + u64::from(zone) },
             tuple: ct + u64::from(setting!(ct_tuple)),
-            hash: 0,
         }
     }
 
     /// Nothing known.
-    const UNKNOWN: Self = Self {
-        net: 0,
-        zone: 0,
-        tuple: 0,
-        hash: 0,
-    };
+    const UNKNOWN: Self = Self { net: 0, netns: 0, hash: 0, zone: 0, tuple: 0 };
 
     #[inline(always)]
     fn zone_id(&self) -> u16 {
-        if self.zone == 0 { 0 } else { read(self.zone) }
+        if self.zone == 0 || self.zone == setting!(addr_zone_default) { 0 } else { read(self.zone) }
     }
 }
 
@@ -74,7 +73,6 @@ pub fn returned(request: Option<Request>, ret: u64) {
 
 #[inline(always)]
 fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
-    let netns = kernel::netns(request.net);
     let zone = request.zone_id();
     cpu.totals.new += 1;
     maps::send_entry(cpu, |record: *mut New| {
@@ -83,13 +81,13 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
             (*record).kind = Kind::New as u8;
             (*record).reserved = 0;
             (*record).zone = zone;
-            (*record).netns = netns;
+            (*record).netns = request.netns;
             (*record).ktime_ns = now;
             (*record).ct = ct;
             read_into(&raw mut (*record).tuple, request.tuple);
         }
     });
-    if let Some(made_room) = early_drop::take(cpu, request.hash as u32)
+    if let Some(made_room) = early_drop::take(cpu, request.hash)
         && made_room.outcome == EarlyDrop::MADE_ROOM
     {
         maps::send_incident(cpu, now, |record: *mut RoomMade| {
@@ -98,7 +96,7 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
                 (*record).kind = Kind::RoomMade as u8;
                 (*record).reserved = 0;
                 (*record).zone = zone;
-                (*record).netns = netns;
+                (*record).netns = request.netns;
                 (*record).ktime_ns = now;
                 (*record).hash = made_room.hash;
                 (*record).victims = made_room.victims;
@@ -110,11 +108,9 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
 
 #[inline(always)]
 fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
-    let mut netns = 0;
     let mut count = ABSENT;
     let mut tuple = Tuple::ZERO;
     if request.net != 0 {
-        netns = kernel::netns(request.net);
         count = kernel::count(request.net);
         read_into(&raw mut tuple, request.tuple);
     }
@@ -126,21 +122,14 @@ fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
         Cause::NoMemory => cpu.totals.refused_no_memory += 1,
         Cause::Ctnetlink => cpu.totals.refused_ctnetlink += 1,
     }
-    maps::ledger(
-        &RefusalKey {
-            netns,
-            l3num: u32::from(tuple.l3num),
-            src: tuple.src,
-        },
-        now,
-    );
+    maps::ledger(&RefusalKey { netns: request.netns, l3num: u32::from(tuple.l3num), src: tuple.src }, now);
     maps::send_incident(cpu, now, |record: *mut Refused| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Refused as u8;
             (*record).cause = cause as u8;
             (*record).zone = zone;
-            (*record).netns = netns;
+            (*record).netns = request.netns;
             (*record).ktime_ns = now;
             (*record).count = count;
             (*record).max = max;
@@ -153,7 +142,7 @@ fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
 /// nothing, and the slab.
 #[inline(always)]
 fn cause(cpu: &mut PerCpu, request: &Request, count: u32, max: u32) -> Cause {
-    let drop = early_drop::take(cpu, request.hash as u32);
+    let drop = early_drop::take(cpu, request.hash);
     if request.net != 0 && request.hash == 0 {
         return Cause::Ctnetlink;
     }

@@ -42,11 +42,7 @@ pub fn entered(hash: u32) {
 pub fn returned(evicted: bool) {
     let Some(cpu) = maps::cpu() else { return };
     if cpu.early_drop.task == current() {
-        cpu.early_drop.outcome = if evicted {
-            EarlyDrop::MADE_ROOM
-        } else {
-            EarlyDrop::FOUND_NONE
-        };
+        cpu.early_drop.outcome = if evicted { EarlyDrop::MADE_ROOM } else { EarlyDrop::FOUND_NONE };
     }
 }
 

@@ -46,11 +46,7 @@ pub fn entered(ct: u64) {
 fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32, now: u64) {
     let net: u64 = read(ct + u64::from(setting!(ct_net)));
     let netns = kernel::netns(net);
-    let zone = if setting!(ct_zone) == ABSENT {
-        0
-    } else {
-        read(ct + u64::from(setting!(ct_zone)))
-    };
+    let zone = if setting!(ct_zone) == ABSENT { 0 } else { read(ct + u64::from(setting!(ct_zone))) };
     let count = kernel::count(net);
     let max = kernel::max();
     let mark = mark(ct);

@@ -9,22 +9,21 @@ use aya_log_ebpf::debug;
 
 use crate::{
     alloc::{self, Request},
-    calls, early_drop, free,
+    calls, early_drop, free, kernel,
 };
 
 #[kprobe]
 pub fn ctw_alloc_call(ctx: ProbeContext) -> u32 {
     let argument = |n| ctx.arg::<u64>(n).unwrap_or(0);
-    calls::enter(
-        stack_pointer(ctx.regs),
-        // The upper half of the register that carries a u32 is undefined.
-        Request {
-            net: argument(0),
-            zone: argument(1),
-            tuple: argument(2),
-            hash: argument(5) & 0xffff_ffff,
-        },
-    );
+    let net = argument(0);
+    let request = Request {
+        net,
+        netns: kernel::netns(net),
+        hash: argument(5) as u32,
+        zone: argument(1),
+        tuple: argument(2),
+    };
+    calls::enter(stack_pointer(ctx.regs), request);
     0
 }
 

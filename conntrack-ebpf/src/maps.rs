@@ -90,11 +90,7 @@ pub fn send_incident<T: 'static>(cpu: &mut PerCpu, now: u64, fill: impl FnOnce(*
     match INCIDENTS.reserve::<T>(0) {
         Some(mut record) => {
             fill(record.as_mut_ptr());
-            record.submit(u64::from(if wake {
-                BPF_RB_FORCE_WAKEUP
-            } else {
-                BPF_RB_NO_WAKEUP
-            }));
+            record.submit(u64::from(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
             if wake {
                 LAST_WAKE_NS.set(now);
             }
@@ -116,11 +112,7 @@ pub fn ledger(key: &RefusalKey, now: u64) {
     if add_refusal(key, now) {
         return;
     }
-    let first = Refusals {
-        count: 1,
-        first_ktime_ns: now,
-        last_ktime_ns: now,
-    };
+    let first = Refusals { count: 1, first_ktime_ns: now, last_ktime_ns: now };
     if REFUSALS.insert(key, first, u64::from(BPF_NOEXIST)).is_err() {
         // Another CPU was first; its line takes ours.
         add_refusal(key, now);

@@ -10,7 +10,7 @@ mod kallsyms;
 mod kprobe;
 mod layout;
 pub mod netns;
-mod object;
+pub mod object;
 mod privilege;
 mod sysctl;
 mod tracing_link;

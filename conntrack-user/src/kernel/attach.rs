@@ -75,14 +75,8 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         ..layout::settings(&btf, &symbols)?
     };
     // Before 5.11 maps are charged to this limit, which nobody sizes for them.
-    setrlimit(
-        Resource::Memlock,
-        Rlimit {
-            current: None,
-            maximum: None,
-        },
-    )
-    .unwrap_or_else(|error| tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}"));
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
+        .unwrap_or_else(|error| tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}"));
 
     let (attached, mut degradations) = negotiate(options.backend.candidates(), |backend| {
         attempt(backend, options, &settings, &btf, files.has_module())
@@ -94,19 +88,8 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         degradations.push(Degradation::OwnNamespaceOnly { reason });
         Census::Sysctl
     });
-    let flush_log = if debugging() {
-        log_of_programs(&mut ebpf)
-    } else {
-        None
-    };
-    Ok(Attached {
-        backend,
-        degradations,
-        ebpf,
-        hooks,
-        census,
-        flush_log,
-    })
+    let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
+    Ok(Attached { backend, degradations, ebpf, hooks, census, flush_log })
 }
 
 /// A fresh set of maps for each attempt, so that a failed one leaves nothing.

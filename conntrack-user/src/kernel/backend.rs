@@ -114,10 +114,7 @@ pub fn negotiate<T, E: fmt::Display>(
 }
 
 fn degradations(refused: Vec<(Backend, String)>) -> Vec<Degradation> {
-    refused
-        .into_iter()
-        .map(|(backend, reason)| Degradation::Refused { backend, reason })
-        .collect()
+    refused.into_iter().map(|(backend, reason)| Degradation::Refused { backend, reason }).collect()
 }
 
 #[cfg(test)]
@@ -134,10 +131,7 @@ mod tests {
         let reasons: Vec<_> = refused.iter().map(ToString::to_string).collect();
         assert_eq!(
             reasons,
-            [
-                "fexit-vmlinux refused: no fexit-vmlinux",
-                "fexit-module refused: no fexit-module"
-            ]
+            ["fexit-vmlinux refused: no fexit-vmlinux", "fexit-module refused: no fexit-module"]
         );
     }
 

@@ -24,10 +24,8 @@ pub enum Census {
 impl Census {
     /// Loads the program; it is never attached, only run.
     pub fn load(ebpf: &mut Ebpf) -> Result<Self> {
-        let program: &mut RawTracePoint = ebpf
-            .program_mut(PROGRAM)
-            .context("no census program")?
-            .try_into()?;
+        let program: &mut RawTracePoint =
+            ebpf.program_mut(PROGRAM).context("no census program")?.try_into()?;
         program.load()?;
         Ok(Self::Program)
     }

@@ -78,19 +78,13 @@ impl Source {
             .name("ctwatch-drain".to_owned())
             .spawn(move || drain.run(&stopped.0))
             .context("start the drain thread")?;
-        Ok(Self {
-            batches,
-            stop,
-            thread,
-        })
+        Ok(Self { batches, stop, thread })
     }
 
     /// Waits for the thread after the last batch; its error, if it ended by one.
     pub fn finish(self) -> Result<()> {
         drop(self.batches);
-        self.thread
-            .join()
-            .map_err(|_| anyhow!("the drain thread panicked"))?
+        self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
     }
 }
 
@@ -109,12 +103,7 @@ struct Drain {
 
 impl Drain {
     fn new(mut attached: Attached, sender: mpsc::Sender<Batch>) -> Result<Self> {
-        let mut map = |name| {
-            attached
-                .ebpf
-                .take_map(name)
-                .with_context(|| format!("no map {name}"))
-        };
+        let mut map = |name| attached.ebpf.take_map(name).with_context(|| format!("no map {name}"));
         let entries = RingBuf::try_from(map("CTW_ENTRIES")?)?;
         let incidents = RingBuf::try_from(map("CTW_INCIDENTS")?)?;
         let cpu = PerCpuArray::try_from(map("CTW_CPU")?)?;
@@ -151,10 +140,7 @@ impl Drain {
     }
 
     fn wait(&self) -> Result<()> {
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: POLL.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: POLL.subsec_nanos().into() };
         let mut events = [const { std::mem::MaybeUninit::uninit() }; 2];
         match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -168,9 +154,7 @@ impl Drain {
         let read = last || ktime_ns.saturating_sub(self.last_read_ns) >= READ_EVERY_NS;
         if read {
             self.last_read_ns = ktime_ns;
-            self.attached
-                .census
-                .run(&self.attached.ebpf, &mut self.incident_bytes)?;
+            self.attached.census.run(&self.attached.ebpf, &mut self.incident_bytes)?;
         }
         // Incidents first, so that the entries they speak of are in this batch or an earlier one.
         let mut more = fill(&mut self.incidents, &mut self.incident_bytes);

@@ -19,10 +19,7 @@ pub struct Kallsyms {
 impl Kallsyms {
     /// Reads /proc/kallsyms for these names.
     pub fn read(names: &[&str]) -> io::Result<Self> {
-        Self::parse(
-            BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?),
-            names,
-        )
+        Self::parse(BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?), names)
     }
 
     /// Lines are `address type name [module]`.
@@ -41,17 +38,14 @@ impl Kallsyms {
         let (Some(address), Some(_), Some(symbol)) = (fields.next(), fields.next(), fields.next()) else {
             return;
         };
-        let (base, rewritten) = symbol
-            .split_once('.')
-            .map_or((symbol, false), |(base, _)| (base, true));
+        let (base, rewritten) = symbol.split_once('.').map_or((symbol, false), |(base, _)| (base, true));
         if !names.contains(&base) {
             return;
         }
         if rewritten {
             self.rewritten.insert(base.to_owned(), symbol.to_owned());
         } else {
-            self.found
-                .insert(base.to_owned(), u64::from_str_radix(address, 16).unwrap_or(0));
+            self.found.insert(base.to_owned(), u64::from_str_radix(address, 16).unwrap_or(0));
         }
     }
 

@@ -34,7 +34,5 @@ pub fn detach(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
 }
 
 fn probe<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut KProbe, ProgramError> {
-    ebpf.program_mut(program)
-        .ok_or(ProgramError::NotLoaded)?
-        .try_into()
+    ebpf.program_mut(program).ok_or(ProgramError::NotLoaded)?.try_into()
 }

@@ -12,7 +12,8 @@ use crate::{
 /// The functions the programs hook, which every kernel must have.
 pub const FUNCTIONS: [&str; 3] = ["nf_conntrack_free", "early_drop", "__nf_conntrack_alloc"];
 
-const VARIABLES: [&str; 3] = ["nf_conntrack_max", "nf_conntrack_net_id", "net_namespace_list"];
+const VARIABLES: [&str; 4] =
+    ["nf_conntrack_max", "nf_conntrack_net_id", "net_namespace_list", "nf_ct_zone_dflt"];
 
 /// BTF of vmlinux and, where it has one, of the nf_conntrack module, as files.
 pub struct BtfFiles {
@@ -24,14 +25,9 @@ impl BtfFiles {
     /// Reads /sys/kernel/btf. A missing module file is no error: conntrack may be builtin, and Debian's 5.10 has none.
     pub fn read() -> Result<Self, AttachError> {
         let path = "/sys/kernel/btf/vmlinux";
-        let vmlinux = fs::read(path).map_err(|source| AttachError::NoBtf {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            vmlinux,
-            module: fs::read("/sys/kernel/btf/nf_conntrack").ok(),
-        })
+        let vmlinux =
+            fs::read(path).map_err(|source| AttachError::NoBtf { path: path.to_owned(), source })?;
+        Ok(Self { vmlinux, module: fs::read("/sys/kernel/btf/nf_conntrack").ok() })
     }
 
     /// Both as one.
@@ -48,17 +44,12 @@ impl BtfFiles {
 /// Reads kallsyms and checks that conntrack is there under the names we hook.
 pub fn symbols() -> Result<Kallsyms, AttachError> {
     let names: Vec<&str> = FUNCTIONS.iter().chain(&VARIABLES).copied().collect();
-    let symbols = Kallsyms::read(&names).map_err(|source| AttachError::System {
-        doing: "read /proc/kallsyms",
-        source,
-    })?;
+    let symbols = Kallsyms::read(&names)
+        .map_err(|source| AttachError::System { doing: "read /proc/kallsyms", source })?;
     for wanted in FUNCTIONS {
         if !symbols.has(wanted) {
             return Err(match symbols.rewritten(wanted) {
-                Some(found) => AttachError::Symbol {
-                    wanted,
-                    found: found.to_owned(),
-                },
+                Some(found) => AttachError::Symbol { wanted, found: found.to_owned() },
                 None => AttachError::ConntrackAbsent,
             });
         }
@@ -76,6 +67,7 @@ pub fn settings(btf: &Btf<'_>, symbols: &Kallsyms) -> Result<Settings, AttachErr
         addr_max: symbols.address("nf_conntrack_max"),
         addr_net_id: symbols.address("nf_conntrack_net_id"),
         addr_net_list: symbols.address("net_namespace_list"),
+        addr_zone_default: symbols.address("nf_ct_zone_dflt"),
         net_inum: btf.offset_of("net", "ns.inum")?,
         net_gen: btf.offset_of("net", "gen")?,
         net_list: btf.offset_of("net", "list")?,
@@ -106,11 +98,7 @@ fn check_tuple(btf: &Btf<'_>) -> Result<(), AttachError> {
         let found = btf.offset_of("nf_conntrack_tuple", member)?;
         let expected = expected as u32;
         if found != expected {
-            return Err(AttachError::TupleLayout {
-                member,
-                found,
-                expected,
-            });
+            return Err(AttachError::TupleLayout { member, found, expected });
         }
     }
     Ok(())

@@ -24,7 +24,5 @@ pub fn names() -> HashMap<u32, String> {
 }
 
 fn inum(path: &Path) -> Option<u32> {
-    fs::metadata(path)
-        .ok()
-        .and_then(|found| found.ino().try_into().ok())
+    fs::metadata(path).ok().and_then(|found| found.ino().try_into().ok())
 }

@@ -19,8 +19,6 @@ pub fn check() -> Result<(), AttachError> {
     if held.contains(CapabilitySet::SYS_ADMIN) || held.contains(enough) {
         Ok(())
     } else {
-        Err(AttachError::Privilege {
-            needed: "CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON",
-        })
+        Err(AttachError::Privilege { needed: "CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON" })
     }
 }

@@ -136,10 +136,7 @@ pub fn attach(
     btf: &Btf<'_>,
     target: Target,
 ) -> Result<Vec<TracingLink>, TracingError> {
-    let functions = HOOKS
-        .iter()
-        .map(|hook| resolve(btf, hook, target))
-        .collect::<Result<Vec<_>, _>>()?;
+    let functions = HOOKS.iter().map(|hook| resolve(btf, hook, target)).collect::<Result<Vec<_>, _>>()?;
     let module = match target {
         Target::Vmlinux => None,
         Target::Module(module) => {
@@ -152,14 +149,9 @@ pub fn attach(
         .zip(functions)
         .map(|(hook, function)| {
             let program = load(&object, hook, function, module.as_ref())?;
-            let link = open(&program).map_err(|source| TracingError::Attach {
-                function: hook.function,
-                source,
-            })?;
-            Ok(TracingLink {
-                _link: link,
-                _program: program,
-            })
+            let link =
+                open(&program).map_err(|source| TracingError::Attach { function: hook.function, source })?;
+            Ok(TracingLink { _link: link, _program: program })
         })
         .collect()
 }
@@ -169,16 +161,9 @@ fn resolve(btf: &Btf<'_>, hook: &Hook, target: Target) -> Result<Func, TracingEr
     let found = btf
         .func(function)
         .filter(|found| found.in_module == matches!(target, Target::Module(_)))
-        .ok_or_else(|| TracingError::NoFunction {
-            function,
-            target: target.to_string(),
-        })?;
+        .ok_or_else(|| TracingError::NoFunction { function, target: target.to_string() })?;
     if found.arguments != hook.arguments {
-        return Err(TracingError::Arguments {
-            function,
-            found: found.arguments,
-            expected: hook.arguments,
-        });
+        return Err(TracingError::Arguments { function, found: found.arguments, expected: hook.arguments });
     }
     Ok(found)
 }
@@ -192,16 +177,12 @@ fn relocated(bytes: &[u8], ebpf: &Ebpf) -> Result<Object, TracingError> {
     let maps = declared
         .iter()
         .map(|(name, map)| {
-            let fd = ebpf
-                .map(name)
-                .and_then(map_fd)
-                .ok_or_else(|| broken(&format!("map {name} is missing")))?;
+            let fd =
+                ebpf.map(name).and_then(map_fd).ok_or_else(|| broken(&format!("map {name} is missing")))?;
             Ok((name.as_str(), fd, map))
         })
         .collect::<Result<Vec<_>, TracingError>>()?;
-    object
-        .relocate_maps(maps.into_iter(), &text)
-        .map_err(|error| broken(&error))?;
+    object.relocate_maps(maps.into_iter(), &text).map_err(|error| broken(&error))?;
     object.relocate_calls(&text).map_err(|error| broken(&error))?;
     Ok(object)
 }
@@ -226,11 +207,7 @@ fn load(
 ) -> Result<OwnedFd, TracingError> {
     let missing = || TracingError::Object(format!("program {} is missing", hook.program));
     let program = object.programs.get(hook.program).ok_or_else(missing)?;
-    let instructions = &object
-        .functions
-        .get(&program.function_key())
-        .ok_or_else(missing)?
-        .instructions;
+    let instructions = &object.functions.get(&program.function_key()).ok_or_else(missing)?.instructions;
     let mut attr = zeroed_attr();
     // SAFETY: the union's variant of BPF_PROG_LOAD, all zero so far.
     let request = unsafe { &mut attr.__bindgen_anon_3 };
@@ -258,15 +235,10 @@ fn load(
     request.log_buf = log.as_mut_ptr() as u64;
     request.log_size = log.len() as u32;
     let source = bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr).err().unwrap_or(first);
-    let log = CStr::from_bytes_until_nul(&log)
-        .map(|log| log.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let log =
+        CStr::from_bytes_until_nul(&log).map(|log| log.to_string_lossy().into_owned()).unwrap_or_default();
     tracing::debug!(program = hook.program, "verifier log:\n{log}");
-    Err(TracingError::Load {
-        program: hook.program,
-        source,
-        log,
-    })
+    Err(TracingError::Load { program: hook.program, source, log })
 }
 
 /// Links a tracing program to the function it was loaded for.
@@ -331,18 +303,9 @@ fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
     // SAFETY: attr is as large as it says, and pointers in it outlive the call.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command as libc::c_int,
-            &raw mut *attr,
-            size_of::<bpf_attr>(),
-        )
+        libc::syscall(libc::SYS_bpf, command as libc::c_int, &raw mut *attr, size_of::<bpf_attr>())
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as RawFd)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as RawFd) }
 }
 
 /// What the verifier ended with, before its statistics.

@@ -1,0 +1,101 @@
+//! The command line: one file per subcommand, which wires the rooms and holds no logic.
+
+mod attaching;
+mod failure;
+mod filtering;
+mod session;
+mod top;
+mod values;
+mod watch;
+
+use std::{process::ExitCode, str};
+
+use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+use crate::kernel::object::OBJECT;
+use failure::Failure;
+
+/// Who holds the conntrack table, who was refused, when and why.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ctwatch",
+    version = version(),
+    about,
+    disable_help_subcommand = false,
+    after_help = "Exit codes: 0 ok, 1 findings or threshold crossed, 2 usage, 3 missing privilege or kernel \
+                  support, 4 runtime failure.\nSet CTWATCH_LOG=debug for the program's own log, on stderr."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Watch(watch::Args),
+    Top(top::Args),
+}
+
+/// Text for people or JSON for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines and tables.
+    Text,
+    /// One object per line (watch) or one object (top).
+    Json,
+}
+
+/// Runs ctwatch; its exit code.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("CTWATCH_LOG").unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match Cli::try_parse().map_err(refused_by_clap).and_then(|cli| match cli.command {
+        Command::Watch(args) => watch::run(&args),
+        Command::Top(args) => top::run(&args),
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Help and version are printed as they are; mistakes shrink to one line.
+fn refused_by_clap(error: clap::Error) -> Failure {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        return match error.print() {
+            Ok(()) if error.exit_code() == 0 => Failure::None,
+            Ok(()) => Failure::Shown,
+            Err(error) => error.into(),
+        };
+    }
+    let text = error.render().to_string();
+    let mistake: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mistake = mistake.join(" ");
+    Failure::Usage(mistake.strip_prefix("error: ").unwrap_or(&mistake).to_owned())
+}
+
+/// Version, commit, and the size of the eBPF object inside.
+fn version() -> &'static str {
+    static VERSION: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    VERSION.get_or_init(|| {
+        format!(
+            "{} (commit {}, eBPF object {} bytes)",
+            env!("CARGO_PKG_VERSION"),
+            env!("CTWATCH_COMMIT"),
+            OBJECT.len()
+        )
+    })
+}

@@ -1,0 +1,29 @@
+//! Options of every command that attaches to the kernel.
+
+use crate::kernel::{attach, backend::BackendChoice};
+
+use super::values;
+
+/// How to attach.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Attaching")]
+pub struct AttachArgs {
+    /// Way into the kernel; `auto` takes the best that works
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    backend: BackendChoice,
+
+    /// Size of the ring that carries every new and freed entry
+    #[arg(long, default_value = "8M", value_name = "BYTES", value_parser = values::ring_bytes)]
+    entries_ring: u32,
+
+    /// Share of nf_conntrack_max from which there is pressure, in percent
+    #[arg(long, default_value_t = 80, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(10..=99))]
+    pub warn: u8,
+}
+
+impl AttachArgs {
+    /// As the kernel room wants it.
+    pub fn options(&self, read_mark: bool) -> attach::Options {
+        attach::Options { backend: self.backend, entries_ring_bytes: self.entries_ring, read_mark }
+    }
+}

@@ -1,0 +1,83 @@
+//! The filter options, spelled as in conntrack-tools.
+
+use ipnet::IpNet;
+
+use crate::{
+    engine::{
+        filter::{self, Family, Filter, Mark},
+        tuple::Proto,
+    },
+    kernel::netns,
+};
+
+use super::failure::Failure;
+
+/// Which connections are shown. Totals are never filtered.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Filters (what is shown; totals count everything)")]
+pub struct FilterArgs {
+    /// Original source address or network
+    #[arg(short, long, visible_alias = "orig-src", value_name = "CIDR", value_parser = filter::parse_network)]
+    src: Option<IpNet>,
+
+    /// Original destination address or network
+    #[arg(short, long, visible_alias = "orig-dst", value_name = "CIDR", value_parser = filter::parse_network)]
+    dst: Option<IpNet>,
+
+    /// Layer 4 protocol, by name or number
+    #[arg(short, long, value_name = "PROTO", value_parser = filter::parse_proto)]
+    proto: Option<Proto>,
+
+    /// Original source port
+    #[arg(long, visible_alias = "orig-port-src", value_name = "PORT", value_parser = filter::parse_port)]
+    sport: Option<u16>,
+
+    /// Original destination port
+    #[arg(long, visible_alias = "orig-port-dst", value_name = "PORT", value_parser = filter::parse_port)]
+    dport: Option<u16>,
+
+    /// Address family: ipv4 or ipv6
+    #[arg(short, long, value_name = "FAMILY", value_parser = filter::parse_family)]
+    family: Option<Family>,
+
+    /// Conntrack zone
+    #[arg(short = 'w', long, value_name = "ZONE", value_parser = filter::parse_zone)]
+    zone: Option<u16>,
+
+    /// Mark, under a mask if given
+    #[arg(short, long, value_name = "MARK[/MASK]", value_parser = filter::parse_mark)]
+    mark: Option<Mark>,
+
+    /// Network namespace, by name or inode number; may be repeated
+    #[arg(long, value_name = "NETNS")]
+    netns: Vec<String>,
+}
+
+impl FilterArgs {
+    /// The filter; fails where a namespace has no such name.
+    pub fn filter(&self) -> Result<Filter, Failure> {
+        let netns = self.netns.iter().map(|name| inum(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Filter {
+            src: self.src,
+            dst: self.dst,
+            proto: self.proto,
+            sport: self.sport,
+            dport: self.dport,
+            family: self.family,
+            zone: self.zone,
+            mark: self.mark,
+            netns: (!netns.is_empty()).then_some(netns),
+        })
+    }
+}
+
+fn inum(name: &str) -> Result<u32, Failure> {
+    if let Ok(inum) = name.parse() {
+        return Ok(inum);
+    }
+    netns::names().into_iter().find(|(_, known)| known == name).map(|(inum, _)| inum).ok_or_else(|| {
+        Failure::Usage(format!(
+            "no network namespace is named `{name}`: `ip netns` lists names, `lsns -t net` inode numbers"
+        ))
+    })
+}

@@ -1,0 +1,56 @@
+//! Reads option values that are neither numbers nor names.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// A time like `10s`, `1m 30s` or `500ms`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse::<u32>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds.into())),
+        Err(_) => text.parse::<SignedDuration>().ok().and_then(|parsed| parsed.try_into().ok()),
+    };
+    parsed
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "write a time like 10s, 500ms or 2m".to_owned())
+}
+
+/// The size of a ring: a power of two and at least a page, e.g. `65536`, `256K`, `8M`.
+pub fn ring_bytes(text: &str) -> Result<u32, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        _ => (text, 0),
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| bytes.is_power_of_two() && (4096..=1 << 30).contains(bytes))
+        .ok_or_else(|| "write a power of two from 4K to 1024M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for text in ["", "0", "-1s", "soon", "10 parsecs"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes() {
+        assert_eq!(ring_bytes("4096"), Ok(4096));
+        assert_eq!(ring_bytes("8M"), Ok(8 << 20));
+        assert_eq!(ring_bytes("256k"), Ok(256 << 10));
+        for text in ["", "0", "M", "4095", "6M", "2048M", "-4096", "8G", "8µ"] {
+            assert!(ring_bytes(text).is_err(), "{text}");
+        }
+    }
+}
