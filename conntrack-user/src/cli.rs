@@ -12,7 +12,7 @@ use std::{process::ExitCode, str};
 
 use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::kernel::object::OBJECT;
+use crate::{kernel::object::OBJECT, output};
 use failure::Failure;
 
 /// Who holds the conntrack table, who was refused, when and why.
@@ -38,11 +38,20 @@ enum Command {
 
 /// Text for people or JSON for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     /// Lines and tables.
     Text,
     /// One object per line (watch) or one object (top).
     Json,
+}
+
+impl From<OutputFormat> for output::Format {
+    fn from(format: OutputFormat) -> Self {
+        match format {
+            OutputFormat::Text => Self::Text,
+            OutputFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// Runs ctwatch; its exit code.

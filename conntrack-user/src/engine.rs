@@ -2,3 +2,23 @@
 
 pub mod batch;
 pub mod btf;
+pub mod decode;
+pub mod episode;
+pub mod filter;
+pub mod gauge;
+mod held;
+pub mod holders;
+pub mod live;
+pub mod minute;
+pub mod monitor;
+pub mod notice;
+pub mod saturation;
+pub mod snapshot;
+pub mod sources;
+pub mod tally;
+pub mod tuple;
+
+pub use monitor::{Config, Engine};
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,3 +1,7 @@
 //! ctwatch: who holds the conntrack table, who was refused, when and why.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conntrack_user::cli::main()
+}

@@ -14,9 +14,9 @@ use crate::{
         batch::Batch,
         monitor::{Config, Engine},
         saturation::Thresholds,
-        snapshot::Trust,
+        snapshot::{Attached, Trust},
     },
-    kernel::{attach, clock, drain::Source, netns},
+    kernel::{attach, drain::Source, netns},
 };
 
 use super::{attaching::AttachArgs, failure::Failure};
@@ -26,26 +26,27 @@ pub struct Session {
     /// What is known so far.
     pub engine: Engine,
     /// What attaching came to.
-    pub trust: Trust,
+    pub attached: Attached,
     source: Source,
 }
 
 impl Session {
     /// Attaches and starts to drain.
     pub fn attach(args: &AttachArgs, read_mark: bool) -> Result<Self, Failure> {
-        let attached = attach::attach(&args.options(read_mark))?;
+        let mut attached = attach::attach(&args.options(read_mark))?;
         let trust = Trust {
             backend: attached.backend.name().to_owned(),
             degradations: attached.degradations.iter().map(ToString::to_string).collect(),
         };
+        let (ktime_ns, wall) = (attached.since_ktime_ns, attached.wall.now());
         let mut engine = Engine::new(Config {
             thresholds: Thresholds::warn_at(args.warn),
-            ..Config::new(clock::ktime_ns(), clock::wall(), trust.clone())
+            ..Config::new(ktime_ns, wall, trust.clone())
         });
         for (inum, name) in netns::names() {
             engine.name_netns(inum, name);
         }
-        Ok(Self { engine, trust, source: Source::spawn(attached)? })
+        Ok(Self { engine, attached: Attached { ktime_ns, wall, trust }, source: Source::spawn(attached)? })
     }
 
     /// Hands every batch to `each` until `limit` has passed or SIGINT or SIGTERM came, then detaches and hands

@@ -112,14 +112,7 @@ impl<'a> Btf<'a> {
             read_types(types_section, &mut types)?;
             split_strings = strings;
         }
-        Ok(Self {
-            strings: Strings {
-                base: base_strings,
-                split: split_strings,
-            },
-            types,
-            first_split,
-        })
+        Ok(Self { strings: Strings { base: base_strings, split: split_strings }, types, first_split })
     }
 
     /// The function of this name; one of the module's before one of vmlinux.
@@ -132,21 +125,14 @@ impl<'a> Btf<'a> {
             .find(|(_, t)| t.kind() == KIND_FUNC && self.strings.is(t.name, name))?;
         let id = index as u32 + 1;
         let arguments = self.get(func.size_or_type).map_or(0, |proto| proto.vlen());
-        Some(Func {
-            id,
-            in_module: id >= self.first_split,
-            arguments,
-        })
+        Some(Func { id, in_module: id >= self.first_split, arguments })
     }
 
     /// Offset in bytes of a member, e.g. `("net", "ns.inum")`; members of anonymous structs are found by their
     /// own name, a number steps into an array.
     pub fn offset_of(&self, of: &str, path: &str) -> Result<u32, BtfError> {
         let mut at = self.struct_named(of)?;
-        let missing = || BtfError::NoMember {
-            of: of.to_owned(),
-            path: path.to_owned(),
-        };
+        let missing = || BtfError::NoMember { of: of.to_owned(), path: path.to_owned() };
         let mut bits = 0;
         for step in path.split('.') {
             let (offset, member) = self.step(at, step).ok_or_else(missing)?;
@@ -187,10 +173,7 @@ impl<'a> Btf<'a> {
         }
         at.members().find_map(|member| {
             if member.name != 0 {
-                return self
-                    .strings
-                    .is(member.name, name)
-                    .then_some((member.bit_offset, member.type_id));
+                return self.strings.is(member.name, name).then_some((member.bit_offset, member.type_id));
             }
             let inner = self.resolve(member.type_id)?;
             let (offset, found) = self.member(inner, name, depth + 1)?;
@@ -248,17 +231,9 @@ impl<'a> Type<'a> {
 
     /// Members of a struct or union; of any other kind none.
     fn members(&self) -> impl Iterator<Item = Member> + use<'a> {
-        let records = if matches!(self.kind(), KIND_STRUCT | KIND_UNION) {
-            self.data
-        } else {
-            &[]
-        };
+        let records = if matches!(self.kind(), KIND_STRUCT | KIND_UNION) { self.data } else { &[] };
         // With the kind flag the upper byte of the offset is the size of a bit field.
-        let mask = if self.info >> 31 == 1 {
-            0x00ff_ffff
-        } else {
-            u32::MAX
-        };
+        let mask = if self.info >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
         records.chunks_exact(12).filter_map(move |record| {
             Some(Member {
                 name: u32_at(record, 0)?,
@@ -271,11 +246,7 @@ impl<'a> Type<'a> {
 
 /// The type and string sections of one BTF blob.
 fn sections(blob: &[u8]) -> Result<(&[u8], &[u8]), BtfError> {
-    let field = |offset| {
-        u32_at(blob, offset)
-            .ok_or(BtfError::Header)
-            .map(|value| value as usize)
-    };
+    let field = |offset| u32_at(blob, offset).ok_or(BtfError::Header).map(|value| value as usize);
     if blob.get(..2) != Some(&MAGIC.to_ne_bytes()) {
         return Err(BtfError::Header);
     }
@@ -293,16 +264,9 @@ fn read_types<'a>(mut section: &'a [u8], types: &mut Vec<Type<'a>>) -> Result<()
         let id = types.len() as u32 + 1;
         let truncated = || BtfError::Truncated { id };
         let field = |offset| u32_at(section, offset).ok_or_else(truncated);
-        let mut found = Type {
-            name: field(0)?,
-            info: field(4)?,
-            size_or_type: field(8)?,
-            data: &[],
-        };
-        let len = data_len(found.kind(), found.vlen()).ok_or(BtfError::UnknownKind {
-            id,
-            kind: found.kind(),
-        })?;
+        let mut found = Type { name: field(0)?, info: field(4)?, size_or_type: field(8)?, data: &[] };
+        let len =
+            data_len(found.kind(), found.vlen()).ok_or(BtfError::UnknownKind { id, kind: found.kind() })?;
         let rest = section.get(12..).ok_or_else(truncated)?;
         found.data = rest.get(..len).ok_or_else(truncated)?;
         section = &rest[len..];
@@ -344,10 +308,7 @@ mod tests {
 
     impl Writer {
         fn base() -> Self {
-            Self {
-                strings: vec![0],
-                ..Self::default()
-            }
+            Self { strings: vec![0], ..Self::default() }
         }
 
         fn name(&mut self, name: &str) -> u32 {
@@ -369,10 +330,8 @@ mod tests {
         }
 
         fn composite(&mut self, name: &str, kind: u8, size: u32, members: &[(&str, u32, u32)]) {
-            let data: Vec<u32> = members
-                .iter()
-                .flat_map(|&(name, id, bits)| [self.name(name), id, bits])
-                .collect();
+            let data: Vec<u32> =
+                members.iter().flat_map(|&(name, id, bits)| [self.name(name), id, bits]).collect();
             self.record(name, kind, members.len(), size, &data);
         }
 
@@ -402,16 +361,8 @@ mod tests {
         base.record("", KIND_FUNC_PROTO, 2, 1, &[0, 1, 0, 1]); // 7
         base.record("in_vmlinux", KIND_FUNC, 0, 7, &[]); // 8
         let base_strings = base.strings.len() as u32;
-        let mut split = Writer {
-            string_base: base_strings,
-            ..Writer::default()
-        };
-        split.composite(
-            "nf_conn",
-            KIND_STRUCT,
-            24,
-            &[("status", 1, 0), ("tuplehash", 6, 64)],
-        ); // 9
+        let mut split = Writer { string_base: base_strings, ..Writer::default() };
+        split.composite("nf_conn", KIND_STRUCT, 24, &[("status", 1, 0), ("tuplehash", 6, 64)]); // 9
         split.record("__nf_conntrack_alloc", KIND_FUNC, 0, 7, &[]); // 10
         (base.finish(), split.finish())
     }
@@ -426,10 +377,7 @@ mod tests {
         assert_eq!(btf.size_of("nf_conn"), Ok(24));
         assert_eq!(
             btf.offset_of("net", "gen"),
-            Err(BtfError::NoMember {
-                of: "net".into(),
-                path: "gen".into()
-            })
+            Err(BtfError::NoMember { of: "net".into(), path: "gen".into() })
         );
         assert_eq!(btf.size_of("nowhere"), Err(BtfError::NoStruct("nowhere".into())));
     }
@@ -438,22 +386,8 @@ mod tests {
     fn function_ids_go_on_from_vmlinux_into_the_module() {
         let (base, split) = kernel();
         let btf = Btf::parse(&base, Some(&split)).expect("well-formed");
-        assert_eq!(
-            btf.func("in_vmlinux"),
-            Some(Func {
-                id: 8,
-                in_module: false,
-                arguments: 2
-            })
-        );
-        assert_eq!(
-            btf.func("__nf_conntrack_alloc"),
-            Some(Func {
-                id: 10,
-                in_module: true,
-                arguments: 2
-            })
-        );
+        assert_eq!(btf.func("in_vmlinux"), Some(Func { id: 8, in_module: false, arguments: 2 }));
+        assert_eq!(btf.func("__nf_conntrack_alloc"), Some(Func { id: 10, in_module: true, arguments: 2 }));
         let vmlinux = Btf::parse(&base, None).expect("well-formed");
         assert_eq!(vmlinux.func("__nf_conntrack_alloc"), None);
     }

@@ -1,7 +1,5 @@
 //! Attaches to the running kernel by the best backend that works.
 
-use std::fmt::Display;
-
 use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
@@ -13,6 +11,7 @@ use crate::{
     kernel::{
         backend::{Backend, BackendChoice, Degradation, negotiate},
         census::Census,
+        clock::{self, Wall},
         error::AttachError,
         kprobe, layout,
         object::OBJECT,
@@ -44,6 +43,10 @@ pub struct Attached {
     pub backend: Backend,
     /// What works less well than it could.
     pub degradations: Vec<Degradation>,
+    /// When the last program was in place, CLOCK_MONOTONIC.
+    pub since_ktime_ns: u64,
+    /// The wall clock of the run.
+    pub wall: Wall,
     pub(super) ebpf: Ebpf,
     pub(super) hooks: Hooks,
     pub(super) census: Census,
@@ -84,12 +87,22 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     let Some((backend, (mut ebpf, hooks))) = attached else {
         return Err(AttachError::NoBackend(degradations));
     };
+    let since_ktime_ns = clock::ktime_ns();
     let census = census(&mut ebpf, &settings).unwrap_or_else(|reason| {
         degradations.push(Degradation::OwnNamespaceOnly { reason });
         Census::Sysctl
     });
     let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
-    Ok(Attached { backend, degradations, ebpf, hooks, census, flush_log })
+    Ok(Attached {
+        backend,
+        degradations,
+        since_ktime_ns,
+        wall: Wall::measure(),
+        ebpf,
+        hooks,
+        census,
+        flush_log,
+    })
 }
 
 /// A fresh set of maps for each attempt, so that a failed one leaves nothing.
@@ -148,7 +161,7 @@ impl Hooks {
 }
 
 /// aya's errors keep the verifier's whole log in their text.
-fn one_line(error: impl std::error::Error + Display) -> anyhow::Error {
+fn one_line(error: impl std::error::Error) -> anyhow::Error {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -169,7 +169,7 @@ impl Drain {
         }
         let batch = Batch {
             ktime_ns,
-            wall: clock::wall(),
+            wall: self.attached.wall.now(),
             entries: self.entry_bytes.split().freeze(),
             incidents: self.incident_bytes.split().freeze(),
             totals,

@@ -1,0 +1,247 @@
+//! Turns the bytes of a batch into records, and its two streams into one in the order of time.
+
+use std::mem::offset_of;
+
+use conntrack_common::{Count, Evicted, Free, Kind, New, Refused, RoomMade};
+use thiserror::Error;
+use zerocopy::FromBytes;
+
+/// One record of either ring, copied out: the bytes owe nobody an alignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An entry was allocated.
+    New(New),
+    /// An entry was freed.
+    Free(Free),
+    /// An allocation failed.
+    Refused(Refused),
+    /// `early_drop` freed an entry.
+    Evicted(Evicted),
+    /// For whom `early_drop` did so.
+    RoomMade(RoomMade),
+    /// The census read a count.
+    Count(Count),
+}
+
+// Where `Records::next_ktime_ns` looks.
+const _: () = assert!(
+    offset_of!(New, ktime_ns) == 8
+        && offset_of!(Free, ktime_ns) == 8
+        && offset_of!(Refused, ktime_ns) == 8
+        && offset_of!(Evicted, ktime_ns) == 8
+        && offset_of!(RoomMade, ktime_ns) == 8
+        && offset_of!(Count, ktime_ns) == 8
+);
+
+impl Record {
+    /// The kernel's stamp.
+    pub fn ktime_ns(&self) -> u64 {
+        match self {
+            Self::New(record) => record.ktime_ns,
+            Self::Free(record) => record.ktime_ns,
+            Self::Refused(record) => record.ktime_ns,
+            Self::Evicted(record) => record.ktime_ns,
+            Self::RoomMade(record) => record.ktime_ns,
+            Self::Count(record) => record.ktime_ns,
+        }
+    }
+}
+
+/// Bytes that are no record. Without framing nothing after them can be trusted either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The first byte names no kind.
+    #[error("no record kind has number {byte} (offset {offset})")]
+    UnknownKind {
+        /// Where in the stream.
+        offset: usize,
+        /// What stands there.
+        byte: u8,
+    },
+    /// The stream ends inside a record.
+    #[error("the stream ends {left} bytes into a {kind:?} record (offset {offset})")]
+    ShortTail {
+        /// Where the record begins.
+        offset: usize,
+        /// What it would have been.
+        kind: Kind,
+        /// How many bytes there are.
+        left: usize,
+    },
+}
+
+/// The records of one stream. The first error is the last item.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Records<'a> {
+    /// Reads from the first byte on.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, offset: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.offset == self.bytes.len()
+    }
+
+    /// The stamp of the next record, read without decoding it; 0 if there is only the beginning of one.
+    fn next_ktime_ns(&self) -> Option<u64> {
+        match self.bytes[self.offset..] {
+            [] => None,
+            [_, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, ..] => {
+                Some(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+            }
+            _ => Some(0),
+        }
+    }
+
+    #[inline]
+    fn read<T: FromBytes>(&mut self, kind: Kind) -> Result<T, DecodeError> {
+        let (offset, rest) = (self.offset, &self.bytes[self.offset..]);
+        match T::read_from_prefix(rest) {
+            Ok((record, _)) => {
+                self.offset += size_of::<T>();
+                Ok(record)
+            }
+            Err(_) => Err(DecodeError::ShortTail { offset, kind, left: rest.len() }),
+        }
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let offset = self.offset;
+        let byte = *self.bytes.get(offset)?;
+        let record = match Kind::from_byte(byte) {
+            Some(kind @ Kind::New) => self.read(kind).map(Record::New),
+            Some(kind @ Kind::Free) => self.read(kind).map(Record::Free),
+            Some(kind @ Kind::Refused) => self.read(kind).map(Record::Refused),
+            Some(kind @ Kind::Evicted) => self.read(kind).map(Record::Evicted),
+            Some(kind @ Kind::RoomMade) => self.read(kind).map(Record::RoomMade),
+            Some(kind @ Kind::Count) => self.read(kind).map(Record::Count),
+            None => Err(DecodeError::UnknownKind { offset, byte }),
+        };
+        if record.is_err() {
+            self.offset = self.bytes.len();
+        }
+        Some(record)
+    }
+}
+
+/// Both streams of a batch by time; at the same time incidents come first, so that an `Evicted` is seen
+/// while its victim is still in the live table. Neither stream is reordered in itself.
+#[derive(Clone, Debug)]
+pub struct Merged<'a> {
+    entries: Records<'a>,
+    incidents: Records<'a>,
+}
+
+impl<'a> Merged<'a> {
+    /// Merges the bytes of the two rings.
+    pub fn new(entries: &'a [u8], incidents: &'a [u8]) -> Self {
+        Self { entries: Records::new(entries), incidents: Records::new(incidents) }
+    }
+
+    /// Whether all was given out.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.incidents.is_empty()
+    }
+
+    /// What is left of the entries stream.
+    pub fn entries_ahead(&self) -> Records<'a> {
+        self.entries.clone()
+    }
+}
+
+impl Iterator for Merged<'_> {
+    type Item = Result<Record, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let incident_first = match (self.incidents.next_ktime_ns(), self.entries.next_ktime_ns()) {
+            (Some(incident), Some(entry)) => incident <= entry,
+            (incident, _) => incident.is_some(),
+        };
+        if incident_first { self.incidents.next() } else { self.entries.next() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::testing::{self, bytes};
+
+    #[test]
+    fn reads_every_kind_back() {
+        let records = [
+            Record::New(testing::new(1, 10, 1)),
+            Record::Free(testing::free(1, 20)),
+            Record::Refused(testing::refused(30, 2, 512, 512)),
+            Record::Evicted(testing::evicted(1, 40, 1, 99)),
+            Record::RoomMade(testing::room_made(50, 3, 99)),
+            Record::Count(testing::count(60, 511, 512)),
+        ];
+        let read: Result<Vec<_>, _> = Records::new(&bytes(&records)).collect();
+        assert_eq!(read, Ok(records.to_vec()));
+    }
+
+    #[test]
+    fn a_bad_byte_ends_the_stream() {
+        let mut stream = bytes(&[Record::Free(testing::free(1, 20))]);
+        stream.extend([77; 64]);
+        let items: Vec<_> = Records::new(&stream).collect();
+        assert_eq!(items.len(), 2);
+        assert_eq!(items[1], Err(DecodeError::UnknownKind { offset: 24, byte: 77 }));
+    }
+
+    #[test]
+    fn a_short_tail_ends_the_stream() {
+        let stream = bytes(&[Record::Free(testing::free(1, 20)), Record::New(testing::new(1, 10, 1))]);
+        let items: Vec<_> = Records::new(&stream[..stream.len() - 1]).collect();
+        assert_eq!(items.len(), 2);
+        assert_eq!(items[1], Err(DecodeError::ShortTail { offset: 24, kind: Kind::New, left: 63 }));
+    }
+
+    #[test]
+    fn an_eviction_comes_before_its_free() {
+        let entries = bytes(&[
+            Record::New(testing::new(1, 5, 1)),
+            Record::Free(testing::free(1, 40)),
+            Record::New(testing::new(2, 50, 1)),
+        ]);
+        let incidents =
+            bytes(&[Record::Evicted(testing::evicted(1, 40, 1, 9)), Record::Count(testing::count(60, 1, 2))]);
+        let kinds: Vec<_> = Merged::new(&entries, &incidents)
+            .map(|record| record.map(|record| (record.ktime_ns(), matches!(record, Record::Evicted(_)))))
+            .collect();
+        assert_eq!(
+            kinds,
+            [Ok((5, false)), Ok((40, true)), Ok((40, false)), Ok((50, false)), Ok((60, false))]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(entries: Vec<u8>, incidents in bytes_like_records()) {
+            let alone: Vec<_> = Records::new(&incidents).collect();
+            prop_assert!(alone.iter().rev().skip(1).all(Result::is_ok), "nothing follows an error");
+            let merged = Merged::new(&entries, &incidents).count();
+            prop_assert_eq!(merged, Records::new(&entries).count() + alone.len());
+        }
+    }
+
+    /// Kind bytes at plausible places, so that the walk gets further than one record.
+    fn bytes_like_records() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec((0u8..=7, any::<[u8; 23]>()), 0..40).prop_map(|chunks| {
+            chunks.iter().flat_map(|(kind, rest)| [&[*kind], &rest[..]].concat()).collect()
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! One saturation of one network namespace: from the first eviction or refusal to the recovery.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use conntrack_common::Cause;
+
+use super::gauge::Level;
+use super::holders::Holders;
+use super::notice::Refusal;
+use super::saturation::{Edge, State};
+use super::tally::{Ranking, Tally};
+
+/// Victims kept of each ranking.
+const ROWS: usize = 10;
+
+/// Victims counted exactly; see [`Tally`] for what happens beyond.
+const KEYS: usize = 4096;
+
+/// Refusals by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Causes {
+    /// The table was full.
+    pub table_full: u64,
+    /// There was no memory.
+    pub no_memory: u64,
+    /// ctnetlink or a BPF kfunc asked, not a packet.
+    pub ctnetlink: u64,
+}
+
+impl Causes {
+    /// Counts one.
+    pub fn add(&mut self, cause: Cause) {
+        *match cause {
+            Cause::TableFull => &mut self.table_full,
+            Cause::NoMemory => &mut self.no_memory,
+            Cause::Ctnetlink => &mut self.ctnetlink,
+        } += 1;
+    }
+
+    /// Of all causes.
+    pub fn total(&self) -> u64 {
+        self.table_full + self.no_memory + self.ctnetlink
+    }
+}
+
+/// What is known of one episode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// The first eviction or refusal.
+    pub start_ktime_ns: u64,
+    /// The recovery; None while it lasts.
+    pub end_ktime_ns: Option<u64>,
+    /// How it began: evicting or refusing.
+    pub began: State,
+    /// Count and limit then.
+    pub level: Level,
+    /// Allocations refused.
+    pub refused: Causes,
+    /// The first of them.
+    pub first_refused: Option<Refusal>,
+    /// When the last of them was.
+    pub last_refused_ktime_ns: Option<u64>,
+    /// Entries evicted.
+    pub evicted: u64,
+    /// Who held the table when it began.
+    pub holders: Arc<Holders>,
+    /// Who was refused.
+    pub refused_sources: Ranking<IpAddr>,
+    /// Who was evicted.
+    pub evicted_sources: Ranking<IpAddr>,
+}
+
+/// An episode that lasts.
+#[derive(Clone, Debug)]
+pub struct Open {
+    episode: Episode,
+    refused: Tally<IpAddr>,
+    evicted: Tally<IpAddr>,
+}
+
+impl Open {
+    /// Begins with an edge to evicting or refusing.
+    pub fn new(netns: u32, edge: &Edge, holders: Holders) -> Self {
+        Self {
+            episode: Episode {
+                netns,
+                start_ktime_ns: edge.ktime_ns,
+                end_ktime_ns: None,
+                began: edge.state,
+                level: edge.level,
+                refused: Causes::default(),
+                first_refused: None,
+                last_refused_ktime_ns: None,
+                evicted: 0,
+                holders: Arc::new(holders),
+                refused_sources: Ranking::default(),
+                evicted_sources: Ranking::default(),
+            },
+            refused: Tally::new(KEYS),
+            evicted: Tally::new(KEYS),
+        }
+    }
+
+    /// Another allocation was refused.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.episode.refused.add(refusal.cause);
+        self.episode.first_refused.get_or_insert(*refusal);
+        self.episode.last_refused_ktime_ns = Some(refusal.ktime_ns);
+        match &refusal.connection {
+            Some(connection) => self.refused.add(connection.src, 1),
+            None => self.refused.add_other(1),
+        }
+    }
+
+    /// Another entry was evicted.
+    pub fn evicted(&mut self, victim: IpAddr) {
+        self.episode.evicted += 1;
+        self.evicted.add(victim, 1);
+    }
+
+    /// What is known so far, or in the end.
+    pub fn episode(&self, end_ktime_ns: Option<u64>) -> Episode {
+        Episode {
+            end_ktime_ns,
+            refused_sources: self.refused.ranking(ROWS),
+            evicted_sources: self.evicted.ranking(ROWS),
+            ..self.episode.clone()
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Who holds the table: sums per (network namespace, source address), in bounded memory.
+//!
+//! A source that holds entries is never dropped (their number bounds it); of the idle ones the oldest leaves
+//! when another needs its place, and its sums go to `other`. So the sums of all sources plus `other` are
+//! always the totals.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::minute::Minute;
+
+/// Names a source for as long as it holds entries; stored with each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceId(u32);
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Entries allocated.
+    pub new: u64,
+    /// Entries freed.
+    pub freed: u64,
+    /// Allocations refused.
+    pub refused: u64,
+    /// Entries evicted.
+    pub evicted: u64,
+}
+
+impl Sums {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        let Self { new, freed, refused, evicted } = other;
+        self.new += new;
+        self.freed += freed;
+        self.refused += refused;
+        self.evicted += evicted;
+    }
+
+    /// What came since `earlier`, per second of an interval.
+    pub fn rates_since(&self, earlier: &Self, interval_ns: u64) -> Rates {
+        let per_s = |now: u64, then: u64| per_second(now - then, interval_ns);
+        Rates {
+            new: per_s(self.new, earlier.new),
+            freed: per_s(self.freed, earlier.freed),
+            refused: per_s(self.refused, earlier.refused),
+            evicted: per_s(self.evicted, earlier.evicted),
+        }
+    }
+}
+
+/// Events per second; 0 over no time.
+pub fn per_second(events: u64, interval_ns: u64) -> f64 {
+    if interval_ns == 0 { 0.0 } else { events as f64 * 1e9 / interval_ns as f64 }
+}
+
+/// Per second, over the interval before a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Entries allocated.
+    pub new: f64,
+    /// Entries freed.
+    pub freed: f64,
+    /// Allocations refused.
+    pub refused: f64,
+    /// Entries evicted.
+    pub evicted: f64,
+}
+
+/// One source and its sums.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Its address.
+    pub src: IpAddr,
+    /// Entries it holds now.
+    pub entries: u32,
+    /// What happened so far.
+    pub sums: Sums,
+    /// `sums.new` when the running interval began.
+    pub new_before: u64,
+    /// New entries in the last minute.
+    pub minute: Minute,
+    /// Whether it waits in the queue of the idle.
+    queued: bool,
+    /// Whether it did anything since it was queued: then it is not the oldest after all.
+    stirred: bool,
+}
+
+/// All sources.
+#[derive(Debug)]
+pub struct Sources {
+    slots: Vec<Source>,
+    vacant: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    idle: VecDeque<u32>,
+    other: Sums,
+    max: usize,
+}
+
+impl Sources {
+    /// Tracks at most `max` sources, or as many as hold entries if those are more.
+    pub fn new(max: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            idle: VecDeque::new(),
+            other: Sums::default(),
+            max,
+        }
+    }
+
+    /// Counts a new entry of a source; the id is valid until as many [`freed`](Self::freed) have come.
+    pub fn new_entry(&mut self, netns: u32, src: IpAddr, ktime_ns: u64) -> SourceId {
+        let at = self.find_or_insert(netns, src);
+        let source = &mut self.slots[at as usize];
+        source.entries += 1;
+        source.sums.new += 1;
+        source.minute.add(ktime_ns);
+        SourceId(at)
+    }
+
+    /// Counts an entry out of its source, whose address is returned.
+    pub fn freed(&mut self, id: SourceId) -> IpAddr {
+        let source = &mut self.slots[id.0 as usize];
+        source.entries -= 1;
+        source.sums.freed += 1;
+        let src = source.src;
+        self.queue_if_idle(id.0);
+        src
+    }
+
+    /// Counts a refusal.
+    pub fn refused(&mut self, netns: u32, src: IpAddr) {
+        let at = self.find_or_insert(netns, src);
+        self.slots[at as usize].sums.refused += 1;
+        self.queue_if_idle(at);
+    }
+
+    /// Counts a refusal of nobody knows whom.
+    pub fn refused_unknown(&mut self) {
+        self.other.refused += 1;
+    }
+
+    /// Counts an eviction; the victim's entry stays until it is freed.
+    pub fn evicted(&mut self, netns: u32, src: IpAddr) {
+        let at = self.find_or_insert(netns, src);
+        self.slots[at as usize].sums.evicted += 1;
+        self.queue_if_idle(at);
+    }
+
+    /// The source an entry names.
+    pub fn get(&self, id: SourceId) -> &Source {
+        &self.slots[id.0 as usize]
+    }
+
+    /// Every source tracked, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.index.iter().map(|at| &self.slots[*at as usize])
+    }
+
+    /// What the sources no longer tracked did.
+    pub fn other(&self) -> Sums {
+        self.other
+    }
+
+    /// How many are tracked.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Begins a new interval for the rates.
+    pub fn begin_interval(&mut self) {
+        for source in &mut self.slots {
+            source.new_before = source.sums.new;
+        }
+    }
+
+    fn hash(&self, netns: u32, src: IpAddr) -> u64 {
+        hash(&self.hasher, netns, src)
+    }
+
+    fn find_or_insert(&mut self, netns: u32, src: IpAddr) -> u32 {
+        let hash = self.hash(netns, src);
+        let slots = &self.slots;
+        let same = |at: &u32| {
+            let source = &slots[*at as usize];
+            source.netns == netns && source.src == src
+        };
+        match self.index.find(hash, same) {
+            Some(at) => *at,
+            None => self.insert(hash, netns, src),
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, hash: u64, netns: u32, src: IpAddr) -> u32 {
+        self.make_room();
+        let source = Source {
+            netns,
+            src,
+            entries: 0,
+            sums: Sums::default(),
+            new_before: 0,
+            minute: Minute::default(),
+            queued: false,
+            stirred: false,
+        };
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.slots[at as usize] = source;
+                at
+            }
+            None => {
+                self.slots.push(source);
+                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 sources fit in memory")
+            }
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hash, at, |at| {
+            let source = &slots[*at as usize];
+            self::hash(hasher, source.netns, source.src)
+        });
+        at
+    }
+
+    fn queue_if_idle(&mut self, at: u32) {
+        let source = &mut self.slots[at as usize];
+        source.stirred = source.queued;
+        if source.entries == 0 && !source.queued {
+            source.queued = true;
+            self.idle.push_back(at);
+        }
+    }
+
+    /// Drops the source that has been idle longest, until there is room for one more or none is idle.
+    fn make_room(&mut self) {
+        while self.index.len() >= self.max {
+            let Some(at) = self.idle.pop_front() else { return };
+            let source = &mut self.slots[at as usize];
+            if source.entries > 0 {
+                source.queued = false;
+            } else if source.stirred {
+                source.stirred = false;
+                self.idle.push_back(at);
+            } else {
+                self.drop_source(at);
+            }
+        }
+    }
+
+    fn drop_source(&mut self, at: u32) {
+        let Source { netns, src, sums, .. } = self.slots[at as usize];
+        self.other.add(&sums);
+        if let Ok(found) = self.index.find_entry(self.hash(netns, src), |other| *other == at) {
+            found.remove();
+        }
+        self.vacant.push(at);
+    }
+}
+
+/// Seeded at random: the addresses are the attacker's to choose.
+fn hash(hasher: &DefaultHashBuilder, netns: u32, src: IpAddr) -> u64 {
+    let bits = match src {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    hasher.hash_one((bits, netns))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn tracked(sources: &Sources) -> Vec<IpAddr> {
+        let mut tracked: Vec<_> = sources.iter().map(|source| source.src).collect();
+        tracked.sort();
+        tracked
+    }
+
+    #[test]
+    fn the_longest_idle_leaves_first_and_holders_never() {
+        let mut sources = Sources::new(3);
+        let holder = sources.new_entry(1, address(1), 0);
+        sources.refused(1, address(2));
+        sources.refused(1, address(3));
+        sources.refused(1, address(2)); // stirs again, so 3 has been idle longest
+        sources.refused(1, address(4));
+        assert_eq!(tracked(&sources), [address(1), address(2), address(4)]);
+        assert_eq!(sources.other(), Sums { refused: 1, ..Sums::default() });
+
+        for last in 5..9 {
+            sources.new_entry(1, address(last), 0);
+        }
+        assert_eq!(tracked(&sources), [1, 5, 6, 7, 8].map(address), "holders may exceed the maximum");
+
+        sources.freed(holder);
+        sources.refused(1, address(9));
+        assert!(!tracked(&sources).contains(&address(1)));
+        assert_eq!(sources.other(), Sums { new: 1, freed: 1, refused: 4, evicted: 0 });
+    }
+
+    #[test]
+    fn the_same_address_in_two_namespaces_is_two_sources() {
+        let mut sources = Sources::new(10);
+        let (one, two) = (sources.new_entry(1, address(1), 0), sources.new_entry(2, address(1), 0));
+        assert_ne!(one, two);
+        assert_eq!(sources.get(two).netns, 2);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        New(u8),
+        Freed(u8),
+        Refused(u8),
+        Evicted(u8),
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = (0u8..4, 0u8..12).prop_map(|(act, last)| match act {
+            0 => Act::New(last),
+            1 => Act::Freed(last),
+            2 => Act::Refused(last),
+            _ => Act::Evicted(last),
+        });
+        prop::collection::vec(act, 0..300)
+    }
+
+    proptest! {
+        #[test]
+        fn sums_add_up_and_holders_stay(acts in acts(), max in 1usize..8) {
+            let mut sources = Sources::new(max);
+            let mut held: HashMap<u8, Vec<SourceId>> = HashMap::new();
+            let (mut total, mut most_holders) = (Sums::default(), 0);
+            for act in acts {
+                match act {
+                    Act::New(last) => {
+                        held.entry(last).or_default().push(sources.new_entry(1, address(last), 0));
+                        total.new += 1;
+                    }
+                    Act::Freed(last) => {
+                        if let Some(id) = held.entry(last).or_default().pop() {
+                            prop_assert_eq!(sources.freed(id), address(last));
+                            total.freed += 1;
+                        }
+                    }
+                    Act::Refused(last) => {
+                        sources.refused(1, address(last));
+                        total.refused += 1;
+                    }
+                    Act::Evicted(last) => {
+                        sources.evicted(1, address(last));
+                        total.evicted += 1;
+                    }
+                }
+                let mut sum = sources.other();
+                sources.iter().for_each(|source| sum.add(&source.sums));
+                prop_assert_eq!(sum, total);
+                let holders = held.values().filter(|ids| !ids.is_empty()).count();
+                most_holders = most_holders.max(holders);
+                prop_assert!(sources.len() <= max.max(most_holders + 1), "{} of {}", sources.len(), max);
+                for (last, ids) in &held {
+                    let entries: u32 = sources.iter().filter(|s| s.src == address(*last)).map(|s| s.entries).sum();
+                    prop_assert_eq!(entries as usize, ids.len());
+                    prop_assert!(ids.iter().all(|id| sources.get(*id).src == address(*last)));
+                }
+            }
+        }
+    }
+}

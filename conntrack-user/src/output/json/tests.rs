@@ -1,0 +1,210 @@
+//! Golden lines: a change here is a change for everyone who reads them.
+
+use conntrack_common::Cause;
+use serde_json::Value;
+
+use super::*;
+use crate::engine::filter::Filter;
+use crate::engine::gauge::Level;
+use crate::engine::saturation::{Edge, State};
+use crate::engine::testing::{self, S, WALL, connection};
+use crate::engine::tuple::{Proto, Status};
+
+fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).expect("a vector takes all");
+    String::from_utf8(out).expect("text")
+}
+
+fn parsed(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Value {
+    let text = written(write);
+    assert_eq!(text.matches('\n').count(), 1, "one line");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn line(it: Notice) -> String {
+    written(|out| notice(out, &it, WALL))
+}
+
+const TIME: &str = r#""time":"2026-11-20T10:15:03.250123456Z","ktime_ns":3250123456"#;
+const KTIME_NS: u64 = 3 * S + 250_123_456;
+const UDP: &str = r#""proto":"udp","src":"10.1.0.5","dst":"10.99.0.1","sport":1024,"dport":5000,"zone":0"#;
+
+#[test]
+fn edges() {
+    let edge = Edge {
+        was: State::Evicting,
+        state: State::Refusing,
+        ktime_ns: KTIME_NS,
+        level: Level::new(512, 512),
+    };
+    let expected = format!(
+        r#"{{"kind":"edge",{TIME},"netns":1,"state":"refusing","was":"evicting","count":512,"max":512}}"#
+    );
+    assert_eq!(line(Notice::Edge { netns: 1, edge }), expected + "\n");
+}
+
+#[test]
+fn refusals() {
+    let refusal = Refusal {
+        ktime_ns: KTIME_NS,
+        netns: 1,
+        cause: Cause::TableFull,
+        connection: Some(connection(5)),
+        level: Level::new(512, 512),
+    };
+    let expected =
+        format!(r#"{{"kind":"refused",{TIME},"netns":1,"cause":"table_full",{UDP},"count":512,"max":512}}"#);
+    assert_eq!(line(Notice::Refused(refusal)), expected + "\n");
+    let unknown =
+        Refusal { netns: 0, connection: None, level: Level::default(), cause: Cause::Ctnetlink, ..refusal };
+    let expected =
+        format!(r#"{{"kind":"refused",{TIME},"netns":0,"cause":"ctnetlink","count":null,"max":null}}"#);
+    assert_eq!(line(Notice::Refused(unknown)), expected + "\n");
+}
+
+#[test]
+fn evictions() {
+    let eviction = Eviction {
+        ktime_ns: KTIME_NS,
+        victim: connection(5),
+        age_ns: Some(7),
+        status: Status(8),
+        mark: 3,
+        level: Level::default(),
+        for_whom: Some(connection(5)),
+    };
+    let expected = format!(
+        r#"{{"kind":"evicted",{TIME},"netns":1,{UDP},"age_ns":7,"assured":false,"seen_reply":false,"mark":3,"for":{{{UDP}}}}}"#
+    );
+    assert_eq!(line(Notice::Evicted(eviction)), expected + "\n");
+
+    let src = connection(5).src;
+    let many = Folded {
+        netns: 1,
+        first_ktime_ns: 3 * S,
+        last_ktime_ns: KTIME_NS,
+        sources: Ranking { top: vec![(src, 9)], other: 2 },
+    };
+    let expected = format!(
+        r#"{{"kind":"evicted",{TIME},"netns":1,"entries":11,"first_ktime_ns":3000000000,"sources":[{{"src":"10.1.0.5","entries":9}}],"other":2}}"#
+    );
+    assert_eq!(written(|out| folded(out, &many, WALL)), expected + "\n");
+}
+
+#[test]
+fn entries() {
+    let new = Notice::New { ktime_ns: KTIME_NS, connection: connection(5) };
+    assert_eq!(line(new), format!(r#"{{"kind":"new",{TIME},"netns":1,{UDP}}}"#) + "\n");
+    let freed = Freed {
+        ktime_ns: KTIME_NS,
+        connection: connection(5),
+        status: Status(0x0e),
+        mark: 0,
+        lifetime_ns: 9,
+        evicted: true,
+    };
+    let expected = format!(
+        r#"{{"kind":"free",{TIME},"netns":1,{UDP},"lifetime_ns":9,"assured":true,"seen_reply":true,"confirmed":true,"evicted":true,"mark":0}}"#
+    );
+    assert_eq!(line(Notice::Free(freed)), expected + "\n");
+    let ping = Connection { proto: Proto::ICMP, dport: 0x0800, zone: 3, ..connection(5) };
+    let expected = r#""proto":"icmp","src":"10.1.0.5","dst":"10.99.0.1","sport":1024,"dport":2048,"zone":3,"icmp_type":8,"icmp_code":0,"icmp_id":1024}"#;
+    let new = line(Notice::New { ktime_ns: KTIME_NS, connection: ping });
+    assert!(new.ends_with(&format!("{expected}\n")), "{new}");
+}
+
+#[test]
+fn losses() {
+    let lost = Lost { ktime_ns: KTIME_NS, entries: 3, incidents: 2, unmatched: 1 };
+    let expected =
+        format!(r#"{{"kind":"lost",{TIME},"netns":null,"entries":3,"incidents":2,"unmatched":1}}"#);
+    assert_eq!(line(Notice::Lost(lost)), expected + "\n");
+}
+
+#[test]
+fn the_summary_is_the_account() {
+    let (engine, _) = testing::story();
+    let line = parsed(|out| summary(out, &engine.summary()));
+    let expected = serde_json::json!({
+        "kind": "summary", "time": "2026-11-20T10:15:04.000000000Z", "ktime_ns": 4_000_000_000u64, "netns": null,
+        "since": "2026-11-20T10:15:00.000000000Z", "new": 9, "freed": 1, "refused": 2,
+        "refused_by_cause": {"table_full": 2, "no_memory": 0, "ctnetlink": 0},
+        "evicted": 1, "lost": 3, "unmatched": 0,
+        "backend": "kprobe", "degradations": ["fexit: no module BTF"],
+        "events": {"seen": 13, "lost": 3, "unmatched": 0, "decode_errors": 0, "unknown_free": 0, "overwritten": 0},
+        "episodes": [story_episode()],
+    });
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn top_adds_up() {
+    let (mut engine, _) = testing::story();
+    let top = parsed(|out| top(out, &engine.snapshot(1, &Filter::default())));
+    let expected = serde_json::json!({
+        "time": "2026-11-20T10:15:04.000000000Z", "ktime_ns": 4_000_000_000u64,
+        "since": "2026-11-20T10:15:00.000000000Z", "interval_s": 4.0,
+        "backend": "kprobe", "degradations": ["fexit: no module BTF"],
+        "events": {"seen": 13, "lost": 3, "unmatched": 0, "decode_errors": 0, "unknown_free": 0, "overwritten": 0},
+        "totals": {
+            "entries": 8, "new": 9, "freed": 1, "refused": 2,
+            "refused_by_cause": {"table_full": 2, "no_memory": 0, "ctnetlink": 0},
+            "evicted": 1, "lost": 3, "unmatched": 0,
+        },
+        "netns": [{
+            "netns": 1, "name": "gw", "count": 8, "max": 10, "state": "pressure",
+            "since": "2026-11-20T10:15:03.300000000Z", "entries": 8,
+            "new_per_s": 2.3, "freed_per_s": 0.3, "refused_per_s": 0.5, "evicted_per_s": 0.3, "seconds_to_full": 1.0,
+        }],
+        "sources": [{
+            "src": "10.1.0.5", "netns": 1, "entries": 5, "new": 6, "new_per_s": 1.5, "freed": 1, "refused": 0, "evicted": 1,
+        }],
+        "other": {"entries": 3, "new": 3, "new_per_s": 0.8, "freed": 0, "refused": 2, "evicted": 0},
+        "episodes": [story_episode()],
+    });
+    assert_eq!(top, expected);
+}
+
+fn story_episode() -> Value {
+    let ages = [7, 1, 0, 0, 0, 0, 0].into_iter().zip([
+        Some(1),
+        Some(10),
+        Some(60),
+        Some(600),
+        Some(3600),
+        Some(86_400),
+        None,
+    ]);
+    let ages: Vec<_> =
+        ages.map(|(entries, under_s)| serde_json::json!({"under_s": under_s, "entries": entries})).collect();
+    serde_json::json!({
+        "netns": 1, "began": "evicting", "start": "2026-11-20T10:15:02.000000000Z", "start_ktime_ns": 2_000_000_000u64,
+        "end": null, "end_ktime_ns": null, "count": 11, "max": 10,
+        "refused": 2, "refused_by_cause": {"table_full": 2, "no_memory": 0, "ctnetlink": 0},
+        "first_refused": {
+            "time": "2026-11-20T10:15:02.250123456Z", "ktime_ns": 2_250_123_456u64, "netns": 1, "cause": "table_full",
+            "proto": "udp", "src": "10.1.0.8", "dst": "10.99.0.1", "sport": 1024, "dport": 5000, "zone": 0,
+            "count": 10, "max": 10,
+        },
+        "last_refused": "2026-11-20T10:15:02.300000000Z", "last_refused_ktime_ns": 2_300_000_000u64, "evicted": 1,
+        "holders": {
+            "entries": 8,
+            "sources": {"top": [{"src": "10.1.0.5", "entries": 6}, {"src": "10.1.0.6", "entries": 2}], "other": 0},
+            "prefixes": {"top": [{"prefix": "10.1.0.0/24", "entries": 8}], "other": 0},
+            "destinations": {"top": [{"dst": "10.99.0.1", "entries": 8}], "other": 0},
+            "ports": {"top": [{"proto": "udp", "dport": 5000, "entries": 8}], "other": 0},
+            "protocols": {"top": [{"proto": "udp", "entries": 8}], "other": 0},
+            "ages": ages,
+            "arrivals": {
+                "top": [{"src": "10.1.0.5", "new": 6, "new_per_s": 3.0}, {"src": "10.1.0.6", "new": 2, "new_per_s": 1.0}],
+                "other": 0,
+            },
+            "arrivals_window_s": 2.0,
+        },
+        "victims": {
+            "refused": {"top": [{"src": "10.1.0.8", "events": 1}, {"src": "10.1.0.9", "events": 1}], "other": 0},
+            "evicted": {"top": [{"src": "10.1.0.5", "events": 1}], "other": 0},
+        },
+    })
+}

@@ -1,0 +1,532 @@
+//! The JSON that ctwatch writes, field by field. Names are stable: fields may be added, never renamed.
+//!
+//! `time`, `since`, `start`, `end` are RFC 3339 in UTC with nanoseconds; the `ktime_ns` beside each is
+//! CLOCK_MONOTONIC of the kernel's stamp. `netns` is the inode number of a network namespace.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::time::Rfc3339;
+
+/// One line of `watch -o json`; `kind` tells which.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Line {
+    /// The first line.
+    Attached(Attached),
+    /// A network namespace changed its state.
+    Edge(Edge),
+    /// An allocation failed.
+    Refused(Refused),
+    /// `early_drop` freed an entry (with `-v`).
+    #[serde(rename = "evicted")]
+    EvictedOne(EvictedOne),
+    /// `early_drop` freed entries of one namespace within one second.
+    #[serde(rename = "evicted")]
+    EvictedMany(EvictedMany),
+    /// An entry was allocated (with `--all`).
+    New(New),
+    /// An entry was freed (with `--all`).
+    Free(Free),
+    /// Events were lost or calls not caught since the last such line.
+    Lost(Lost),
+    /// The last line.
+    Summary(Summary),
+}
+
+/// When and where.
+#[derive(Debug, Serialize)]
+pub struct Head {
+    /// Wall clock.
+    pub time: Rfc3339,
+    /// CLOCK_MONOTONIC, stamped by the kernel.
+    pub ktime_ns: u64,
+    /// Network namespace; null where a line concerns all.
+    pub netns: Option<u32>,
+}
+
+/// The original tuple.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Connection {
+    /// Protocol: its lower-case name, or its number as a string.
+    pub proto: String,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Source port, ICMP identifier, GRE key.
+    pub sport: u16,
+    /// Destination port, ICMP `type << 8 | code`, GRE key.
+    pub dport: u16,
+    /// Conntrack zone.
+    pub zone: u16,
+    /// ICMP only: type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u8>,
+    /// ICMP only: code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u8>,
+    /// ICMP only: identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_id: Option<u16>,
+}
+
+/// `kind: attached`
+#[derive(Debug, Serialize)]
+pub struct Attached {
+    /// When; concerns all namespaces.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The backend attached.
+    pub backend: String,
+    /// Why not a better one, and what this one cannot do.
+    pub degradations: Vec<String>,
+}
+
+/// `kind: edge`
+#[derive(Debug, Serialize)]
+pub struct Edge {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// `ok`, `pressure`, `evicting`, `refusing` or `recovered`.
+    pub state: &'static str,
+    /// The state before.
+    pub was: &'static str,
+    /// `nf_conntrack_count`; null if not known.
+    pub count: Option<u32>,
+    /// `nf_conntrack_max`; null if not known.
+    pub max: Option<u32>,
+}
+
+/// `kind: refused`
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// `table_full`, `no_memory` or `ctnetlink`.
+    pub cause: &'static str,
+    /// Who was refused; absent if the call's arguments were not caught.
+    #[serde(flatten)]
+    pub connection: Option<Connection>,
+    /// `nf_conntrack_count`; null if not readable.
+    pub count: Option<u32>,
+    /// `nf_conntrack_max`; null if not readable.
+    pub max: Option<u32>,
+}
+
+/// `kind: evicted`, one entry
+#[derive(Debug, Serialize)]
+pub struct EvictedOne {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Who was evicted.
+    #[serde(flatten)]
+    pub connection: Connection,
+    /// How long the entry had lived; null if it is older than the attachment.
+    pub age_ns: Option<u64>,
+    /// IPS_ASSURED.
+    pub assured: bool,
+    /// IPS_SEEN_REPLY.
+    pub seen_reply: bool,
+    /// Its mark.
+    pub mark: u32,
+    /// The connection that lives because of it; null if that was not seen.
+    #[serde(rename = "for")]
+    pub for_whom: Option<Connection>,
+}
+
+/// `kind: evicted`, many entries
+#[derive(Debug, Serialize)]
+pub struct EvictedMany {
+    /// When the last of them was, and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// How many.
+    pub entries: u64,
+    /// When the first of them was.
+    pub first_ktime_ns: u64,
+    /// The sources that lost most.
+    pub sources: Vec<SourceEntries>,
+    /// Entries of all other sources.
+    pub other: u64,
+}
+
+/// `kind: new`
+#[derive(Debug, Serialize)]
+pub struct New {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The entry.
+    #[serde(flatten)]
+    pub connection: Connection,
+}
+
+/// `kind: free`
+#[derive(Debug, Serialize)]
+pub struct Free {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The entry.
+    #[serde(flatten)]
+    pub connection: Connection,
+    /// How long it lived.
+    pub lifetime_ns: u64,
+    /// IPS_ASSURED.
+    pub assured: bool,
+    /// IPS_SEEN_REPLY.
+    pub seen_reply: bool,
+    /// IPS_CONFIRMED.
+    pub confirmed: bool,
+    /// Whether `early_drop` freed it.
+    pub evicted: bool,
+    /// Its mark; 0 unless marks are read.
+    pub mark: u32,
+}
+
+/// `kind: lost`
+#[derive(Debug, Serialize)]
+pub struct Lost {
+    /// When that was noticed; concerns all namespaces.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Records of new and freed entries lost.
+    pub entries: u64,
+    /// Records of refusals and evictions lost.
+    pub incidents: u64,
+    /// Returns whose call was not caught.
+    pub unmatched: u64,
+}
+
+/// `kind: summary`
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// When; concerns all namespaces.
+    #[serde(flatten)]
+    pub head: Head,
+    /// When counting began.
+    pub since: Rfc3339,
+    /// Sums since then.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// The backend attached.
+    pub backend: String,
+    /// Why not a better one, and what this one cannot do.
+    pub degradations: Vec<String>,
+    /// Seen and missed.
+    pub events: Events,
+    /// Saturations, oldest first.
+    pub episodes: Vec<Episode>,
+}
+
+/// `top -o json`
+#[derive(Debug, Serialize)]
+pub struct Top {
+    /// Wall clock.
+    pub time: Rfc3339,
+    /// CLOCK_MONOTONIC.
+    pub ktime_ns: u64,
+    /// When counting began.
+    pub since: Rfc3339,
+    /// What the rates are over.
+    pub interval_s: f64,
+    /// The backend attached.
+    pub backend: String,
+    /// Why not a better one, and what this one cannot do.
+    pub degradations: Vec<String>,
+    /// Seen and missed.
+    pub events: Events,
+    /// Entries held now, and sums since `since`.
+    pub totals: TopTotals,
+    /// Network namespaces, worst first.
+    pub netns: Vec<Netns>,
+    /// Sources by entries.
+    pub sources: Vec<Source>,
+    /// What `sources` leave of the totals.
+    pub other: Other,
+    /// Saturations, oldest first.
+    pub episodes: Vec<Episode>,
+}
+
+/// Trust in numbers.
+#[derive(Debug, Serialize)]
+pub struct Events {
+    /// Events applied.
+    pub seen: u64,
+    /// Events the rings had no room for.
+    pub lost: u64,
+    /// Returns whose call was not caught.
+    pub unmatched: u64,
+    /// Records that could not be read.
+    pub decode_errors: u64,
+    /// Frees of entries not known: older than the attachment, or their allocation was missed.
+    pub unknown_free: u64,
+    /// Entries whose free was missed, seen when their address was used again.
+    pub overwritten: u64,
+}
+
+/// Sums since attach, as the kernel keeps them.
+#[derive(Debug, Serialize)]
+pub struct Totals {
+    /// Entries allocated.
+    pub new: u64,
+    /// Entries freed.
+    pub freed: u64,
+    /// Allocations refused.
+    pub refused: u64,
+    /// The same by cause.
+    pub refused_by_cause: Causes,
+    /// Entries evicted.
+    pub evicted: u64,
+    /// Events the rings had no room for.
+    pub lost: u64,
+    /// Returns whose call was not caught.
+    pub unmatched: u64,
+}
+
+/// [`Totals`] and what is held.
+#[derive(Debug, Serialize)]
+pub struct TopTotals {
+    /// Entries whose allocation was seen and that live.
+    pub entries: u64,
+    /// Sums.
+    #[serde(flatten)]
+    pub sums: Totals,
+}
+
+/// Refusals by cause.
+#[derive(Debug, Serialize)]
+pub struct Causes {
+    /// The table was full.
+    pub table_full: u64,
+    /// There was no memory.
+    pub no_memory: u64,
+    /// ctnetlink or a BPF kfunc asked, not a packet.
+    pub ctnetlink: u64,
+}
+
+/// A row of `netns`.
+#[derive(Debug, Serialize)]
+pub struct Netns {
+    /// Inode number.
+    pub netns: u32,
+    /// Name; null if it has none.
+    pub name: Option<String>,
+    /// `nf_conntrack_count`; null if not known.
+    pub count: Option<u32>,
+    /// `nf_conntrack_max`; null if not known.
+    pub max: Option<u32>,
+    /// State.
+    pub state: &'static str,
+    /// Since when.
+    pub since: Rfc3339,
+    /// Entries whose allocation was seen and that live.
+    pub entries: u64,
+    /// New entries per second.
+    pub new_per_s: f64,
+    /// Entries freed per second.
+    pub freed_per_s: f64,
+    /// Allocations refused per second.
+    pub refused_per_s: f64,
+    /// Entries evicted per second.
+    pub evicted_per_s: f64,
+    /// Until the limit at the present net rate; null if it is not being approached.
+    pub seconds_to_full: Option<f64>,
+}
+
+/// A row of `sources`.
+#[derive(Debug, Serialize)]
+pub struct Source {
+    /// Address.
+    pub src: IpAddr,
+    /// Network namespace.
+    pub netns: u32,
+    /// Entries it holds.
+    pub entries: u32,
+    /// Entries it had allocated.
+    pub new: u64,
+    /// The same per second.
+    pub new_per_s: f64,
+    /// Entries of it freed.
+    pub freed: u64,
+    /// Allocations refused to it.
+    pub refused: u64,
+    /// Entries of it evicted.
+    pub evicted: u64,
+}
+
+/// What `sources` leave of the totals: sources not listed, events that were lost or of nobody known.
+#[derive(Debug, Serialize)]
+pub struct Other {
+    /// Entries held.
+    pub entries: u64,
+    /// Entries allocated.
+    pub new: u64,
+    /// The same per second.
+    pub new_per_s: f64,
+    /// Entries freed.
+    pub freed: u64,
+    /// Allocations refused.
+    pub refused: u64,
+    /// Entries evicted.
+    pub evicted: u64,
+}
+
+/// One saturation of one network namespace.
+#[derive(Debug, Serialize)]
+pub struct Episode {
+    /// Network namespace.
+    pub netns: u32,
+    /// `evicting` or `refusing`.
+    pub began: &'static str,
+    /// The first eviction or refusal.
+    pub start: Rfc3339,
+    /// The same by the kernel.
+    pub start_ktime_ns: u64,
+    /// The recovery; null while it lasts.
+    pub end: Option<Rfc3339>,
+    /// The same by CLOCK_MONOTONIC.
+    pub end_ktime_ns: Option<u64>,
+    /// `nf_conntrack_count` at the start; null if not known.
+    pub count: Option<u32>,
+    /// `nf_conntrack_max` at the start; null if not known.
+    pub max: Option<u32>,
+    /// Allocations refused.
+    pub refused: u64,
+    /// The same by cause.
+    pub refused_by_cause: Causes,
+    /// The first refusal; null if there was none.
+    pub first_refused: Option<Refused>,
+    /// When the last refusal was.
+    pub last_refused: Option<Rfc3339>,
+    /// The same by the kernel.
+    pub last_refused_ktime_ns: Option<u64>,
+    /// Entries evicted.
+    pub evicted: u64,
+    /// Who held the table at the start.
+    pub holders: Holders,
+    /// Who suffered.
+    pub victims: Victims,
+}
+
+/// Who held the table; counts are entries.
+#[derive(Debug, Serialize)]
+pub struct Holders {
+    /// In total.
+    pub entries: u64,
+    /// By source address.
+    pub sources: Ranking<SourceEntries>,
+    /// By source network, /24 or /64.
+    pub prefixes: Ranking<PrefixEntries>,
+    /// By destination address.
+    pub destinations: Ranking<DestinationEntries>,
+    /// By protocol and destination port.
+    pub ports: Ranking<PortEntries>,
+    /// By protocol.
+    pub protocols: Ranking<ProtoEntries>,
+    /// By age.
+    pub ages: Vec<AgeEntries>,
+    /// New entries by source over the time before.
+    pub arrivals: Ranking<Arrivals>,
+    /// How long that time was: about a minute.
+    pub arrivals_window_s: f64,
+}
+
+/// Who suffered; counts are events.
+#[derive(Debug, Serialize)]
+pub struct Victims {
+    /// Sources refused.
+    pub refused: Ranking<SourceEvents>,
+    /// Sources evicted.
+    pub evicted: Ranking<SourceEvents>,
+}
+
+/// The heaviest rows, and what all others amount to.
+#[derive(Debug, Serialize)]
+pub struct Ranking<T> {
+    /// Heaviest first.
+    pub top: Vec<T>,
+    /// The rest.
+    pub other: u64,
+}
+
+/// A source address and a number of entries.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct SourceEntries {
+    /// Address.
+    pub src: IpAddr,
+    /// How many.
+    pub entries: u64,
+}
+
+/// A source address and how often it befell it.
+#[derive(Debug, Serialize)]
+pub struct SourceEvents {
+    /// Address.
+    pub src: IpAddr,
+    /// How often.
+    pub events: u64,
+}
+
+/// A source network and a number of entries.
+#[derive(Debug, Serialize)]
+pub struct PrefixEntries {
+    /// Network.
+    pub prefix: String,
+    /// How many.
+    pub entries: u64,
+}
+
+/// A destination address and a number of entries.
+#[derive(Debug, Serialize)]
+pub struct DestinationEntries {
+    /// Address.
+    pub dst: IpAddr,
+    /// How many.
+    pub entries: u64,
+}
+
+/// A destination port and a number of entries.
+#[derive(Debug, Serialize)]
+pub struct PortEntries {
+    /// Protocol.
+    pub proto: String,
+    /// Port; see [`Connection`].
+    pub dport: u16,
+    /// How many.
+    pub entries: u64,
+}
+
+/// A protocol and a number of entries.
+#[derive(Debug, Serialize)]
+pub struct ProtoEntries {
+    /// Protocol.
+    pub proto: String,
+    /// How many.
+    pub entries: u64,
+}
+
+/// An age and a number of entries.
+#[derive(Debug, Serialize)]
+pub struct AgeEntries {
+    /// Younger than this (and older than the row before); null for the oldest.
+    pub under_s: Option<u64>,
+    /// How many.
+    pub entries: u64,
+}
+
+/// A source address and its new entries.
+#[derive(Debug, Serialize)]
+pub struct Arrivals {
+    /// Address.
+    pub src: IpAddr,
+    /// New entries.
+    pub new: u64,
+    /// The same per second.
+    pub new_per_s: f64,
+}
