@@ -9,7 +9,7 @@ mod record;
 mod settings;
 mod totals;
 
-pub use record::{Cause, Count, Evicted, Free, Kind, New, Refused, RoomMade, Tuple};
+pub use record::{Cause, Count, Evicted, Free, Kind, Ledger, New, Refused, RoomMade, Tuple};
 pub use settings::{ABSENT, Settings};
 pub use totals::{EarlyDrop, PerCpu, RefusalKey, Refusals, Totals};
 

@@ -1,8 +1,9 @@
 //! The records of the two rings. The first byte of each is its [`Kind`], which fixes its size.
 //!
-//! `ENTRIES` carries [`New`] and [`Free`]; `INCIDENTS` carries [`Refused`], [`Evicted`], [`RoomMade`] and
-//! [`Count`]. All times are `bpf_ktime_get_ns`, that is CLOCK_MONOTONIC in nanoseconds, taken in the hook.
+//! `CTW_ENTRIES` carries [`New`] and [`Free`]; `CTW_INCIDENTS` carries [`Refused`], [`Evicted`],
+//! [`RoomMade`] and [`Count`]. All times are `bpf_ktime_get_ns`, that is CLOCK_MONOTONIC in nanoseconds, taken in the hook.
 
+use crate::{RefusalKey, Refusals};
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -22,6 +23,8 @@ pub enum Kind {
     RoomMade = 5,
     /// [`Count`]
     Count = 6,
+    /// [`Ledger`]
+    Ledger = 7,
 }
 
 /// Why the kernel refused an allocation.
@@ -197,7 +200,27 @@ pub struct Count {
     pub max: u32,
 }
 
+/// One line of the refusal ledger, put among the incidents by the loader after some of them were lost.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Ledger {
+    /// [`Kind::Ledger`]
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Zero.
+    pub reserved2: u32,
+    /// When it was read.
+    pub ktime_ns: u64,
+    /// Whose line it is.
+    pub key: RefusalKey,
+    /// What it says.
+    pub refusals: Refusals,
+}
+
 const _: () = {
+    assert!(size_of::<Ledger>() == 64);
     assert!(size_of::<Tuple>() == 40);
     assert!(size_of::<New>() == 64);
     assert!(size_of::<Free>() == 24);
@@ -217,6 +240,7 @@ impl Kind {
             4 => Some(Self::Evicted),
             5 => Some(Self::RoomMade),
             6 => Some(Self::Count),
+            7 => Some(Self::Ledger),
             _ => None,
         }
     }

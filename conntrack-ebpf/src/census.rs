@@ -13,15 +13,15 @@ use crate::{
     maps,
 };
 
-/// Namespaces per run, to bound the verifier's work.
-const NAMESPACES: u32 = 512;
+/// Namespaces per run, to bound the verifier's work, which goes through every turn of the loop.
+const NAMESPACES: u32 = 32;
 
 /// Where the next run goes on: a node of `net_namespace_list`, 0 after the last.
 #[map(name = "CTW_CENSUS")]
 static NEXT: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Walks `net_namespace_list` from where the last run stopped. Namespaces come and go under it: a node that
-/// has just been freed ends the walk early, and the next census sees the rest.
+/// Walks `net_namespace_list` from where the last run stopped; returns 1 if more are left. Namespaces come and
+/// go under it: a node that has just been freed ends the walk early, and the next census sees the rest.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn ctw_census(_ctx: RawTracePointContext) -> i32 {
     let (Some(cpu), Some(next)) = (maps::cpu(), NEXT.get_ptr_mut(0)) else {
@@ -43,7 +43,7 @@ pub fn ctw_census(_ctx: RawTracePointContext) -> i32 {
         node = read(node);
     }
     *next = node;
-    0
+    i32::from(node != 0)
 }
 
 #[inline(always)]

@@ -16,6 +16,10 @@ pub struct AttachArgs {
     #[arg(long, default_value = "8M", value_name = "BYTES", value_parser = values::ring_bytes)]
     entries_ring: u32,
 
+    /// Size of the ring that carries every refusal and eviction
+    #[arg(long, default_value = "2M", value_name = "BYTES", value_parser = values::ring_bytes)]
+    incidents_ring: u32,
+
     /// Share of nf_conntrack_max from which there is pressure, in percent
     #[arg(long, default_value_t = 80, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(10..=99))]
     pub warn: u8,
@@ -24,6 +28,11 @@ pub struct AttachArgs {
 impl AttachArgs {
     /// As the kernel room wants it.
     pub fn options(&self, read_mark: bool) -> attach::Options {
-        attach::Options { backend: self.backend, entries_ring_bytes: self.entries_ring, read_mark }
+        attach::Options {
+            backend: self.backend,
+            entries_ring_bytes: self.entries_ring,
+            incidents_ring_bytes: self.incidents_ring,
+            read_mark,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use conntrack_common::{Count, Evicted, Free, Kind, New, Refused, RoomMade};
+use conntrack_common::{Count, Evicted, Free, Kind, Ledger, New, Refused, RoomMade};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
@@ -21,6 +21,8 @@ pub enum Record {
     RoomMade(RoomMade),
     /// The census read a count.
     Count(Count),
+    /// The loader read a line of the refusal ledger.
+    Ledger(Ledger),
 }
 
 // Where `Records::next_ktime_ns` looks.
@@ -31,6 +33,7 @@ const _: () = assert!(
         && offset_of!(Evicted, ktime_ns) == 8
         && offset_of!(RoomMade, ktime_ns) == 8
         && offset_of!(Count, ktime_ns) == 8
+        && offset_of!(Ledger, ktime_ns) == 8
 );
 
 impl Record {
@@ -43,6 +46,7 @@ impl Record {
             Self::Evicted(record) => record.ktime_ns,
             Self::RoomMade(record) => record.ktime_ns,
             Self::Count(record) => record.ktime_ns,
+            Self::Ledger(record) => record.ktime_ns,
         }
     }
 }
@@ -125,6 +129,7 @@ impl Iterator for Records<'_> {
             Some(kind @ Kind::Evicted) => self.read(kind).map(Record::Evicted),
             Some(kind @ Kind::RoomMade) => self.read(kind).map(Record::RoomMade),
             Some(kind @ Kind::Count) => self.read(kind).map(Record::Count),
+            Some(kind @ Kind::Ledger) => self.read(kind).map(Record::Ledger),
             None => Err(DecodeError::UnknownKind { offset, byte }),
         };
         if record.is_err() {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use conntrack_common::{Cause, Count, Evicted, Free, New, Refused, RoomMade, Totals, Tuple};
+use conntrack_common::{Cause, Count, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple};
 use hashbrown::HashMap;
 
 use super::batch::{Batch, WallClock};
@@ -18,7 +18,7 @@ use super::notice::{Eviction, Freed, Lost, Notice, Refusal};
 use super::saturation::{Edge, Saturation, State, Thresholds};
 use super::snapshot::{self, Events, NetnsRow, Snapshot, Summary, Trust};
 use super::sources::{Sources, Sums};
-use super::tuple::{Connection, Status};
+use super::tuple::{Connection, Status, address};
 
 /// What an engine is told at its start.
 #[derive(Clone, Debug)]
@@ -224,7 +224,9 @@ impl Engine {
             sums: it.sums,
             rates: it.sums.rates_since(&it.before, interval_ns),
         };
-        let mut rows: Vec<_> = self.netns.iter().map(row).collect();
+        // Most namespaces of a container host never track anything: not worth a line.
+        let idle = |it: &Netns| it.gauge.level().count.unwrap_or(0) == 0 && it.sums == Sums::default();
+        let mut rows: Vec<_> = self.netns.iter().filter(|(_, it)| !idle(it)).map(row).collect();
         rows.sort_by_key(|row| (std::cmp::Reverse((row.state, row.level.count, row.entries)), row.netns));
         rows
     }
@@ -259,6 +261,7 @@ impl Engine {
             Record::Evicted(record) => self.evicted(record, tell),
             Record::RoomMade(record) => self.room_made(record, tell),
             Record::Count(record) => self.count(record, tell),
+            Record::Ledger(record) => self.ledger(record),
         }
     }
 
@@ -398,6 +401,17 @@ impl Engine {
         it.gauge.observe(record.ktime_ns, Level::new(record.count, record.max));
         let edge = it.moved(record.ktime_ns);
         self.edge(record.netns, edge, tell);
+    }
+
+    /// Makes good what lost incidents left out of a source's sums. That they were lost is told by the totals.
+    fn ledger(&mut self, record: &Ledger) {
+        let RefusalKey { netns, l3num, src } = record.key;
+        if netns == 0 {
+            return;
+        }
+        let missed = self.sources.refused_in_all(netns, address(l3num, src), record.refusals.count);
+        let sums = &mut self.netns_mut(netns).sums;
+        sums.refused = sums.refused.saturating_add(missed);
     }
 
     fn netns_mut(&mut self, netns: u32) -> &mut Netns {

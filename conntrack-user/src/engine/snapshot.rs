@@ -190,7 +190,8 @@ pub(super) fn other(
         sums: Sums {
             new: totals.new - listed.new,
             freed: totals.freed - listed.freed,
-            refused: totals.refused() - listed.refused,
+            // The ledger may be ahead of sums read a moment earlier.
+            refused: totals.refused().saturating_sub(listed.refused),
             evicted: totals.evicted - listed.evicted,
         },
         new_per_s: (per_second(new_in_interval, interval_ns) - new_per_s).max(0.0),

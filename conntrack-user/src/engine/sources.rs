@@ -35,7 +35,7 @@ impl Sums {
         let Self { new, freed, refused, evicted } = other;
         self.new += new;
         self.freed += freed;
-        self.refused += refused;
+        self.refused = self.refused.saturating_add(*refused);
         self.evicted += evicted;
     }
 
@@ -141,6 +141,16 @@ impl Sources {
         let at = self.find_or_insert(netns, src);
         self.slots[at as usize].sums.refused += 1;
         self.queue_if_idle(at);
+    }
+
+    /// Raises a source's refusals to what the ledger says, if that is more; by how many.
+    pub fn refused_in_all(&mut self, netns: u32, src: IpAddr, refused: u64) -> u64 {
+        let at = self.find_or_insert(netns, src);
+        let sums = &mut self.slots[at as usize].sums;
+        let missed = refused.saturating_sub(sums.refused);
+        sums.refused += missed;
+        self.queue_if_idle(at);
+        missed
     }
 
     /// Counts a refusal of nobody knows whom.

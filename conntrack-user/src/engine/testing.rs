@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use conntrack_common::{Cause, Count, Evicted, Free, Kind, New, Refused, RoomMade, Totals, Tuple};
+use conntrack_common::{
+    Cause, Count, Evicted, Free, Kind, Ledger, New, RefusalKey, Refusals, Refused, RoomMade, Totals, Tuple,
+};
 use zerocopy::IntoBytes;
 
 use super::batch::{Batch, WallClock};
@@ -95,6 +97,18 @@ pub fn count(ktime_ns: u64, count: u32, max: u32) -> Count {
     Count { kind: Kind::Count as u8, reserved: [0; 3], netns: 1, ktime_ns, count, max }
 }
 
+pub fn ledger(ktime_ns: u64, host: u8, count: u64) -> Ledger {
+    let tuple = tuple(host);
+    Ledger {
+        kind: Kind::Ledger as u8,
+        reserved: [0; 3],
+        reserved2: 0,
+        ktime_ns,
+        key: RefusalKey { netns: 1, l3num: tuple.l3num.into(), src: tuple.src },
+        refusals: Refusals { count, first_ktime_ns: 0, last_ktime_ns: ktime_ns },
+    }
+}
+
 /// The records as a ring would hold them.
 pub fn bytes(records: &[Record]) -> Vec<u8> {
     let bytes = |record: &Record| match record {
@@ -104,6 +118,7 @@ pub fn bytes(records: &[Record]) -> Vec<u8> {
         Record::Evicted(record) => record.as_bytes().to_vec(),
         Record::RoomMade(record) => record.as_bytes().to_vec(),
         Record::Count(record) => record.as_bytes().to_vec(),
+        Record::Ledger(record) => record.as_bytes().to_vec(),
     };
     records.iter().flat_map(bytes).collect()
 }

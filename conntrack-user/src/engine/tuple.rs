@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use conntrack_common::Tuple;
 
-const AF_INET: u16 = 2;
+const AF_INET: u32 = 2;
 
 /// The original direction of an entry, with the network namespace and zone it lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,12 +39,9 @@ pub struct Icmp {
 }
 
 impl Connection {
-    /// Reads a kernel tuple. Anything but `AF_INET` is taken for IPv6: conntrack tracks nothing else.
+    /// Reads a kernel tuple.
     pub fn new(netns: u32, zone: u16, tuple: &Tuple) -> Self {
-        let address = |bytes: [u8; 16]| match bytes {
-            [a, b, c, d, ..] if tuple.l3num == AF_INET => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-            _ => IpAddr::V6(Ipv6Addr::from(bytes)),
-        };
+        let address = |bytes| address(tuple.l3num.into(), bytes);
         Self {
             netns,
             zone,
@@ -60,6 +57,14 @@ impl Connection {
     pub fn icmp(&self) -> Option<Icmp> {
         let [kind, code] = self.dport.to_be_bytes();
         matches!(self.proto, Proto::ICMP | Proto::ICMPV6).then_some(Icmp { kind, code, id: self.sport })
+    }
+}
+
+/// Reads a kernel `nf_inet_addr`. Anything but `AF_INET` is taken for IPv6: conntrack tracks nothing else.
+pub fn address(l3num: u32, bytes: [u8; 16]) -> IpAddr {
+    match bytes {
+        [a, b, c, d, ..] if l3num == AF_INET => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        _ => IpAddr::V6(Ipv6Addr::from(bytes)),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Options {
     pub backend: BackendChoice,
     /// Size of the entries ring in bytes, a power of two and at least a page.
     pub entries_ring_bytes: u32,
+    /// Size of the incidents ring, likewise.
+    pub incidents_ring_bytes: u32,
     /// Whether freed entries carry their mark (one more read per free).
     pub read_mark: bool,
 }
@@ -138,6 +140,7 @@ fn maps(options: &Options, settings: &Settings) -> Result<Ebpf> {
         .override_global("SETTINGS", settings, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries("CTW_ENTRIES", options.entries_ring_bytes)
+        .map_max_entries("CTW_INCIDENTS", options.incidents_ring_bytes)
         .load(OBJECT)?)
 }
 

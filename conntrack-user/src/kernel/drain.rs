@@ -17,15 +17,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use bytes::BytesMut;
-use conntrack_common::{PerCpu, Totals};
+use conntrack_common::{Kind, Ledger, PerCpu, RefusalKey, Refusals, Totals};
 use rustix::{
     event::{Timespec, epoll},
     fd::OwnedFd,
     io::Errno,
 };
 use tokio::sync::mpsc;
+use zerocopy::IntoBytes as _;
 
 use crate::{
     engine::batch::Batch,
@@ -37,6 +38,9 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// Time between two readings of counts and sums, and the engine's sense of passing time.
 const READ_EVERY_NS: u64 = 100_000_000;
+
+/// Least time between two readings of the refusal ledger, which are done only after a loss.
+const LEDGER_EVERY_NS: u64 = 1_000_000_000;
 
 /// A batch is handed on at this size; what is left is the next batch's.
 const BATCH_BYTES: usize = 1 << 20;
@@ -93,6 +97,9 @@ struct Drain {
     entries: RingBuf<MapData>,
     incidents: RingBuf<MapData>,
     cpu: PerCpuArray<MapData, PerCpu>,
+    ledger: HashMap<MapData, RefusalKey, Refusals>,
+    /// Incidents lost when the ledger was last read, and when that was.
+    ledger_read: (u64, u64),
     epoll: OwnedFd,
     sender: mpsc::Sender<Batch>,
     /// Grown once and split off batch by batch.
@@ -107,6 +114,7 @@ impl Drain {
         let entries = RingBuf::try_from(map("CTW_ENTRIES")?)?;
         let incidents = RingBuf::try_from(map("CTW_INCIDENTS")?)?;
         let cpu = PerCpuArray::try_from(map("CTW_CPU")?)?;
+        let ledger = HashMap::try_from(map("CTW_REFUSALS")?)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
         // Edge-triggered: only a program's wakeup counts. The level is up whenever a ring holds data, which
         // under load is always, and would turn sleeping into spinning.
@@ -119,6 +127,8 @@ impl Drain {
             entries,
             incidents,
             cpu,
+            ledger,
+            ledger_read: (0, 0),
             epoll,
             sender,
             entry_bytes: BytesMut::new(),
@@ -159,6 +169,9 @@ impl Drain {
         // Incidents first, so that the entries they speak of are in this batch or an earlier one.
         let mut more = fill(&mut self.incidents, &mut self.incident_bytes);
         more |= fill(&mut self.entries, &mut self.entry_bytes);
+        if read {
+            self.read_ledger_after_loss(ktime_ns, last)?;
+        }
         // Sums last: they cover at least every record of this batch.
         let totals = if read { Some(self.totals()?) } else { None };
         if let Some(flush) = &mut self.attached.flush_log {
@@ -176,6 +189,24 @@ impl Drain {
         };
         // An error means that nobody listens any more; `run` sees it.
         Ok(self.sender.blocking_send(batch).is_ok() && more)
+    }
+
+    /// Incidents that were lost are missing in their sources' sums: the ledger has them. It is long, so it is
+    /// read once a second at most.
+    fn read_ledger_after_loss(&mut self, ktime_ns: u64, last: bool) -> Result<()> {
+        let (lost_before, read_ns) = self.ledger_read;
+        let lost = self.totals()?.lost_incidents;
+        if lost == lost_before || (!last && ktime_ns.saturating_sub(read_ns) < LEDGER_EVERY_NS) {
+            return Ok(());
+        }
+        self.ledger_read = (lost, ktime_ns);
+        for line in self.ledger.iter() {
+            let (key, refusals) = line.context("read the refusal ledger")?;
+            let line =
+                Ledger { kind: Kind::Ledger as u8, reserved: [0; 3], reserved2: 0, ktime_ns, key, refusals };
+            self.incident_bytes.extend_from_slice(line.as_bytes());
+        }
+        Ok(())
     }
 
     fn totals(&self) -> Result<Totals> {

@@ -71,9 +71,10 @@ fn freed(out: &mut impl Write, freed: &Freed) -> io::Result<()> {
 /// Writes the line that stands for many evictions.
 pub fn folded(out: &mut impl Write, folded: &Folded, wall: WallClock) -> io::Result<()> {
     let Folded { netns, first_ktime_ns, last_ktime_ns, ref sources } = *folded;
-    let (first, span) = (Rfc3339::at(wall, first_ktime_ns), Span::ns(last_ktime_ns - first_ktime_ns));
+    // By the last of them, so that lines stay in the order of time.
+    let (last, span) = (Rfc3339::at(wall, last_ktime_ns), Span::ns(last_ktime_ns - first_ktime_ns));
     let plural = if sources.total() == 1 { "entry" } else { "entries" };
-    write!(out, "{first} evicted {} {plural} in {span} netns={netns}", sources.total())?;
+    write!(out, "{last} evicted {} {plural} in {span} netns={netns}", sources.total())?;
     for (src, count) in &sources.top {
         write!(out, " src={src} ({count})")?;
     }

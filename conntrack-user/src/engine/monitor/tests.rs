@@ -353,3 +353,22 @@ proptest! {
         engine.snapshot(10, &Filter::default());
     }
 }
+
+#[test]
+fn the_ledger_makes_good_what_lost_incidents_left_out() {
+    let mut engine = engine();
+    let refused = Record::Refused(testing::refused(10, 5, 512, 512));
+    let ledger = |count| Record::Ledger(testing::ledger(20, 5, count));
+    apply(&mut engine, &batch(30, &[], &[refused, ledger(7), ledger(6)]));
+    apply(
+        &mut engine,
+        &Batch {
+            totals: Some(Totals { refused_table_full: 9, lost_incidents: 8, ..Totals::default() }),
+            ..batch(40, &[], &[])
+        },
+    );
+    let snapshot = engine.snapshot(10, &Filter::default());
+    assert_eq!(snapshot.sources[0].sums.refused, 7);
+    assert_eq!(snapshot.netns[0].sums.refused, 7);
+    assert_eq!(snapshot.other.sums.refused, 2, "what the ledger forgot");
+}

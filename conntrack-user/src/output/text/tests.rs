@@ -159,7 +159,7 @@ fn evictions_fold_into_a_line() {
     let line = written(|out| folded(out, &fold.due(u64::MAX)[0], WALL));
     assert_eq!(
         line,
-        "2026-11-20T10:15:01.000000000Z evicted 5 entries in 500 ms netns=1 src=10.1.0.1 (2) src=10.1.0.2 (1) \
+        "2026-11-20T10:15:01.500000000Z evicted 5 entries in 500 ms netns=1 src=10.1.0.1 (2) src=10.1.0.2 (1) \
          src=10.1.0.3 (1) and 1 of others\n"
     );
 }
