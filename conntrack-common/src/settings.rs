@@ -44,11 +44,15 @@ pub struct Settings {
     pub ct_status: u32,
     /// `nf_conn.mark`, or [`ABSENT`] without CONFIG_NF_CONNTRACK_MARK.
     pub ct_mark: u32,
+    /// `nf_conn.timeout`
+    pub ct_timeout: u32,
     /// 1 to put the mark into every [`Free`](crate::Free).
     pub read_mark: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 96);
+const _: () = assert!(size_of::<Settings>() == 104);
 
 impl Settings {
     /// Nothing known: what the object holds until the loader writes it.
@@ -70,6 +74,8 @@ impl Settings {
         ct_tuple: ABSENT,
         ct_status: ABSENT,
         ct_mark: ABSENT,
+        ct_timeout: ABSENT,
         read_mark: 0,
+        reserved: 0,
     };
 }

@@ -8,10 +8,13 @@
 //! frees is freed below it on the same CPU and task, unless somebody else still holds the entry: those few
 //! are freed later and not counted here, while the kernel's `early_drop` statistic has them.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_jiffies64, bpf_ktime_get_ns};
 use conntrack_common::{EarlyDrop, PerCpu};
 
-use crate::maps;
+use crate::{
+    kernel::{read, setting},
+    maps,
+};
 
 /// A run that never returned to us (missed, or moved to another CPU) is forgotten after this long.
 const STALE_NS: u64 = 10_000_000;
@@ -47,18 +50,30 @@ pub fn returned(evicted: bool) {
 }
 
 /// Counts a free as an eviction if this task is inside `early_drop` on this CPU; its hash, if so.
+///
+/// `early_drop_list` also collects entries whose time was up on its way: those are no victims.
 #[inline(always)]
-pub fn victim(cpu: &mut PerCpu, now: u64) -> Option<u32> {
+pub fn victim(cpu: &mut PerCpu, ct: u64, now: u64) -> Option<u32> {
     let drop = &mut cpu.early_drop;
     if drop.task == 0
         || drop.outcome != EarlyDrop::RUNNING
         || now.wrapping_sub(drop.ktime_ns) > STALE_NS
         || drop.task != current()
+        || expired(ct)
     {
         return None;
     }
     drop.victims += 1;
     Some(drop.hash)
+}
+
+/// `nf_ct_is_expired` (include/net/netfilter/nf_conntrack.h): `timeout` is in jiffies, 32 bits, and wraps.
+#[inline(always)]
+fn expired(ct: u64) -> bool {
+    let timeout: u32 = read(ct + u64::from(setting!(ct_timeout)));
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    timeout.wrapping_sub(now).cast_signed() <= 0
 }
 
 /// The run that the allocation with this hash made on this CPU, if it made one; it is then over.

@@ -67,7 +67,7 @@ pub fn cpu() -> Option<&'static mut PerCpu> {
 /// polls, and is woken only when the ring fills faster than it polls.
 #[inline(always)]
 pub fn send_entry<T: 'static>(cpu: &mut PerCpu, fill: impl FnOnce(*mut T)) {
-    let flags = if cpu.totals.new % WAKE_CHECK_EVERY == 0
+    let flags = if cpu.totals.new.is_multiple_of(WAKE_CHECK_EVERY)
         && ENTRIES.query(u64::from(BPF_RB_AVAIL_DATA)) >= setting!(entries_wake_bytes)
     {
         BPF_RB_FORCE_WAKEUP

@@ -79,6 +79,7 @@ pub fn settings(btf: &Btf<'_>, symbols: &Kallsyms) -> Result<Settings, AttachErr
         ct_zone: optional("nf_conn", "zone"),
         ct_tuple: btf.offset_of("nf_conn", "tuplehash.0.tuple")?,
         ct_status: btf.offset_of("nf_conn", "status")?,
+        ct_timeout: btf.offset_of("nf_conn", "timeout")?,
         ct_mark: optional("nf_conn", "mark"),
         ..Settings::UNKNOWN
     })
