@@ -4,14 +4,14 @@
 //! one): built here from rust-src, or prebuilt in Debian's `libstd-rust-web-dev-bpf` with its own rustc.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, bail};
-use aya_build::{Package, Toolchain, build_ebpf};
 
+const TARGET: &str = "bpfel-unknown-none";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_BPF_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 
@@ -19,58 +19,95 @@ fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("cargo::error={error:#}");
+            for line in format!("{error:#}").lines() {
+                println!("cargo::error={line}");
+            }
             ExitCode::FAILURE
         }
     }
 }
 
 fn build() -> Result<()> {
-    let root = env::var("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
-    let root_dir = format!("{root}/../conntrack-ebpf");
-    println!("cargo::rerun-if-changed={root}/../conntrack-common/src");
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..");
+    for input in ["conntrack-common", "conntrack-ebpf", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rustc-env=CTWATCH_COMMIT={}", commit(&root));
 
     if Command::new("bpf-linker").arg("--version").output().is_err() {
         bail!("bpf-linker is not in PATH: run `cargo xtask setup`");
     }
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let target_dir = shared_target(&out).join("ebpf");
+    let mut cargo = Command::new(variable("CARGO")?);
+    cargo
+        .current_dir(&root)
+        .args(["build", "--package", "conntrack-ebpf", "--release", "--target", TARGET, "--target-dir"])
+        .arg(&target_dir);
+    bpf_environment(&mut cargo)?;
     if rust_src()?.exists() {
-        // -Zbuild-std, which a stable compiler accepts only so. Set for the inner cargo alone.
-        set_env("RUSTC_BOOTSTRAP", "1");
+        // -Zbuild-std is unstable, and so is BPF assembly; set for the inner cargo alone.
+        cargo.args(["-Z", "build-std=core"]).env("RUSTC_BOOTSTRAP", "1");
     } else if Path::new(DEBIAN_BPF_CORE).exists() {
-        // Naming the two crates that write BPF assembly keeps aya-build from asking for build-std.
-        set_env("RUSTC_BOOTSTRAP", "aya_ebpf,conntrack");
-        set_env("CARGO_BUILD_RUSTC", DEBIAN_RUSTC);
+        // BPF assembly is unstable: these two crates write it.
+        cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "aya_ebpf,conntrack");
     } else {
         bail!("no core library for the BPF target: run `cargo xtask setup`");
     }
-    let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".into());
-    let package = Package { name: "conntrack-ebpf", root_dir: &root_dir, ..Package::default() };
-    build_ebpf([package], Toolchain::Custom(&toolchain))
+    let output = cargo.output().context("run cargo for the eBPF object")?;
+    if !output.status.success() {
+        bail!("the eBPF object does not build\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let object = target_dir.join(TARGET).join("release/conntrack");
+    fs::copy(&object, out.join("conntrack")).with_context(|| format!("copy {}", object.display()))?;
+    Ok(())
+}
+
+/// Flags for the BPF target; of the outer build's none may reach it.
+fn bpf_environment(cargo: &mut Command) -> Result<()> {
+    if variable("CARGO_CFG_TARGET_ENDIAN")? != "little" {
+        bail!("only little-endian machines are supported");
+    }
+    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
+    let flags = [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"];
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    for key in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"] {
+        cargo.env_remove(key);
+    }
+    Ok(())
+}
+
+/// The outermost build folder, so that every profile and target shares one eBPF build; cargo marks it.
+fn shared_target(out: &Path) -> &Path {
+    out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap_or(out)
 }
 
 /// Where rustup's rust-src component would be.
 fn rust_src() -> Result<PathBuf> {
-    let rustc = env::var("RUSTC").context("cargo sets RUSTC")?;
-    let output = Command::new(rustc).args(["--print", "sysroot"]).output().context("run rustc")?;
+    let output =
+        Command::new(variable("RUSTC")?).args(["--print", "sysroot"]).output().context("run rustc")?;
     let sysroot = String::from_utf8(output.stdout).context("rustc prints its sysroot")?;
     Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core"))
 }
 
 /// The commit this is built from, for `--version`; "unknown" outside a checkout.
-fn commit(root: &str) -> String {
-    println!("cargo::rerun-if-changed={root}/../.git/HEAD");
-    let output =
-        Command::new("git").args(["-C", root, "describe", "--always", "--dirty", "--abbrev=12"]).output();
-    match output {
+fn commit(root: &Path) -> String {
+    // Grows with every commit and every switch of branches.
+    let history = root.join(".git/logs/HEAD");
+    if history.exists() {
+        println!("cargo::rerun-if-changed={}", history.display());
+    }
+    let git = Command::new("git")
+        .current_dir(root)
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .output();
+    match git {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         _ => "unknown".to_owned(),
     }
 }
 
-#[expect(unsafe_code, reason = "aya-build takes both from its environment")]
-fn set_env(key: &str, value: &str) {
-    // SAFETY: a build script is single-threaded here.
-    unsafe { env::set_var(key, value) };
+fn variable(name: &str) -> Result<String> {
+    env::var(name).with_context(|| format!("cargo sets {name}"))
 }
