@@ -70,7 +70,13 @@ fn bpf_environment(cargo: &mut Command) -> Result<()> {
         bail!("only little-endian machines are supported");
     }
     let arch = variable("CARGO_CFG_TARGET_ARCH")?;
-    let flags = [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"];
+    let flags = [
+        &format!("--cfg=bpf_target_arch=\"{arch}\""),
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        // By default bpf-linker turns memset and memmove into calls of byte loops, 250 instructions for a tuple.
+        "-Clink-arg=--disable-expand-memcpy-in-order",
+    ];
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     for key in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(key);
@@ -80,7 +86,7 @@ fn bpf_environment(cargo: &mut Command) -> Result<()> {
 
 /// The outermost build folder, so that every profile and target shares one eBPF build; cargo marks it.
 fn shared_target(out: &Path) -> &Path {
-    out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap_or(out)
+    out.ancestors().filter(|folder| folder.join("CACHEDIR.TAG").exists()).last().unwrap_or(out)
 }
 
 /// Where rustup's rust-src component would be.

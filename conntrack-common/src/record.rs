@@ -41,8 +41,9 @@ pub enum Cause {
 
 /// `struct nf_conntrack_tuple` (include/net/netfilter/nf_conntrack_tuple.h) byte for byte, 5.10 to 7.3.
 ///
-/// The loader refuses to attach where the running kernel's BTF lays it out otherwise.
-#[repr(C)]
+/// The loader refuses to attach where the running kernel's BTF lays it out otherwise. Aligned so that it is
+/// copied in words: BPF has no memcpy, and byte by byte a copy is 240 instructions.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 pub struct Tuple {

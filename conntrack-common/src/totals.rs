@@ -28,32 +28,17 @@ pub struct Totals {
     pub unmatched: u64,
 }
 
-/// The `early_drop` this CPU ran last: ties its victims to it, and its outcome to the allocation.
+/// The `early_drop` this CPU is in, until the allocation that called it returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 pub struct EarlyDrop {
     /// `current` when it was entered; 0 when there is none.
     pub task: u64,
-    /// When it was entered.
-    pub ktime_ns: u64,
     /// Its `hash` argument, which is the allocation's.
     pub hash: u32,
-    /// One of the constants below.
-    pub outcome: u32,
-    /// Entries freed so far.
+    /// Entries it freed so far.
     pub victims: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-impl EarlyDrop {
-    /// Entered, not yet returned.
-    pub const RUNNING: u32 = 0;
-    /// Returned false: nothing could be evicted.
-    pub const FOUND_NONE: u32 = 1;
-    /// Returned true: room was made.
-    pub const MADE_ROOM: u32 = 2;
 }
 
 /// The one value of the per-CPU map: one look-up serves a whole hook.
@@ -67,8 +52,8 @@ pub struct PerCpu {
     pub early_drop: EarlyDrop,
 }
 
-/// Key of the refusal ledger.
-#[repr(C)]
+/// Key of the refusal ledger; aligned as [`Tuple`](crate::Tuple) is.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 pub struct RefusalKey {
@@ -96,8 +81,8 @@ pub struct Refusals {
 
 const _: () = {
     assert!(size_of::<Totals>() == 72);
-    assert!(size_of::<EarlyDrop>() == 32);
-    assert!(size_of::<PerCpu>() == 104);
+    assert!(size_of::<EarlyDrop>() == 16);
+    assert!(size_of::<PerCpu>() == 88);
     assert!(size_of::<RefusalKey>() == 24);
     assert!(size_of::<Refusals>() == 24);
 };

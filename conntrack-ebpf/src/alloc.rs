@@ -87,9 +87,7 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
             read_into(&raw mut (*record).tuple, request.tuple);
         }
     });
-    if let Some(made_room) = early_drop::take(cpu, request.hash)
-        && made_room.outcome == EarlyDrop::MADE_ROOM
-    {
+    if let Some(made_room) = early_drop::take(cpu, request.hash) {
         maps::send_incident(cpu, now, |record: *mut RoomMade| {
             // SAFETY: a reserved record; every field is written.
             unsafe {
@@ -139,17 +137,17 @@ fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
 }
 
 /// Only two things make the allocation fail: a full table, where `early_drop` is asked first and finds
-/// nothing, and the slab.
+/// nothing, and the slab, before which it may have made room.
 #[inline(always)]
 fn cause(cpu: &mut PerCpu, request: &Request, count: u32, max: u32) -> Cause {
     let drop = early_drop::take(cpu, request.hash);
     if request.net != 0 && request.hash == 0 {
         return Cause::Ctnetlink;
     }
-    match drop.map(|drop| drop.outcome) {
-        Some(EarlyDrop::FOUND_NONE) => Cause::TableFull,
+    match drop {
+        Some(EarlyDrop { victims: 0, .. }) => Cause::TableFull,
         Some(_) => Cause::NoMemory,
-        // early_drop is not hooked here, or was missed: the count decides.
+        // early_drop was not entered, or that was missed: the count decides.
         None if max == ABSENT || count >= max => Cause::TableFull,
         None => Cause::NoMemory,
     }

@@ -4,20 +4,18 @@
 //! static noinline int early_drop(struct net *net, unsigned int hash);   // nf_conntrack_core.c, 5.10 to 7.3
 //! ```
 //!
-//! It is entered only when the count is over the limit, so nothing here is paid on a healthy gateway. What it
-//! frees is freed below it on the same CPU and task, unless somebody else still holds the entry: those few
+//! It is entered only when the count is over the limit, so nothing here is paid on a healthy gateway. Its return
+//! needs no hook: the allocation that called it returns right after, with an error if nothing was evicted. What
+//! it frees is freed below it on the same CPU and task, unless somebody else still holds the entry: those few
 //! are freed later and not counted here, while the kernel's `early_drop` statistic has them.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_jiffies64};
 use conntrack_common::{EarlyDrop, PerCpu};
 
 use crate::{
     kernel::{read, setting},
     maps,
 };
-
-/// A run that never returned to us (missed, or moved to another CPU) is forgotten after this long.
-const STALE_NS: u64 = 10_000_000;
 
 #[inline(always)]
 fn current() -> u64 {
@@ -29,38 +27,16 @@ fn current() -> u64 {
 #[inline(always)]
 pub fn entered(hash: u32) {
     let Some(cpu) = maps::cpu() else { return };
-    cpu.early_drop = EarlyDrop {
-        task: current(),
-        // SAFETY: a helper without preconditions.
-        ktime_ns: unsafe { bpf_ktime_get_ns() },
-        hash,
-        outcome: EarlyDrop::RUNNING,
-        victims: 0,
-        reserved: 0,
-    };
-}
-
-/// The function returned whether it evicted anything.
-#[inline(always)]
-pub fn returned(evicted: bool) {
-    let Some(cpu) = maps::cpu() else { return };
-    if cpu.early_drop.task == current() {
-        cpu.early_drop.outcome = if evicted { EarlyDrop::MADE_ROOM } else { EarlyDrop::FOUND_NONE };
-    }
+    cpu.early_drop = EarlyDrop { task: current(), hash, victims: 0 };
 }
 
 /// Counts a free as an eviction if this task is inside `early_drop` on this CPU; its hash, if so.
 ///
 /// `early_drop_list` also collects entries whose time was up on its way: those are no victims.
 #[inline(always)]
-pub fn victim(cpu: &mut PerCpu, ct: u64, now: u64) -> Option<u32> {
+pub fn victim(cpu: &mut PerCpu, ct: u64) -> Option<u32> {
     let drop = &mut cpu.early_drop;
-    if drop.task == 0
-        || drop.outcome != EarlyDrop::RUNNING
-        || now.wrapping_sub(drop.ktime_ns) > STALE_NS
-        || drop.task != current()
-        || expired(ct)
-    {
+    if drop.task == 0 || drop.task != current() || expired(ct) {
         return None;
     }
     drop.victims += 1;
@@ -76,13 +52,20 @@ fn expired(ct: u64) -> bool {
     timeout.wrapping_sub(now).cast_signed() <= 0
 }
 
-/// The run that the allocation with this hash made on this CPU, if it made one; it is then over.
+/// The run that the returning allocation with this hash made, if it made one; it is then over.
+///
+/// One of another task is stale: that task moved to another CPU in the middle, or its return was missed. One
+/// of this task with another hash belongs to an allocation that a softirq has interrupted.
 #[inline(always)]
 pub fn take(cpu: &mut PerCpu, hash: u32) -> Option<EarlyDrop> {
     let drop = cpu.early_drop;
-    if drop.task == 0 || drop.outcome == EarlyDrop::RUNNING || drop.hash != hash || drop.task != current() {
+    if drop.task == 0 {
+        return None;
+    }
+    let ours = drop.task == current();
+    if ours && drop.hash != hash {
         return None;
     }
     cpu.early_drop.task = 0;
-    Some(drop)
+    ours.then_some(drop)
 }

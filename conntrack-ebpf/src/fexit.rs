@@ -38,13 +38,6 @@ pub fn ctw_early_entry(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A bool in 64 bits: only the low byte is defined.
-#[fexit(function = "early_drop")]
-pub fn ctw_early_exit(ctx: FExitContext) -> i32 {
-    early_drop::returned(ctx.arg::<u64>(2) & 0xff != 0);
-    0
-}
-
 #[fentry(function = "nf_conntrack_free")]
 pub fn ctw_free_entry(ctx: FEntryContext) -> i32 {
     free::entered(ctx.arg(0));

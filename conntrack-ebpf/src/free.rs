@@ -22,7 +22,7 @@ pub fn entered(ct: u64) {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let status: u32 = read(ct + u64::from(setting!(ct_status)));
-    let for_hash = early_drop::victim(cpu, ct, now);
+    let for_hash = early_drop::victim(cpu, ct);
     cpu.totals.freed += 1;
     if let Some(hash) = for_hash {
         cpu.totals.evicted += 1;

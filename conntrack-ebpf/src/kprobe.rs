@@ -43,12 +43,6 @@ pub fn ctw_early_call(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[kretprobe]
-pub fn ctw_early_ret(ctx: RetProbeContext) -> u32 {
-    early_drop::returned(ctx.ret::<u64>() & 0xff != 0);
-    0
-}
-
 #[kprobe]
 pub fn ctw_free_call(ctx: ProbeContext) -> u32 {
     free::entered(ctx.arg(0).unwrap_or(0));

@@ -184,16 +184,21 @@ mod tests {
     use super::*;
     use crate::engine::testing::{self, bytes};
 
+    fn one_of_each() -> [(Kind, Record); 7] {
+        [
+            (Kind::New, Record::New(testing::new(1, 10, 1))),
+            (Kind::Free, Record::Free(testing::free(1, 20))),
+            (Kind::Refused, Record::Refused(testing::refused(30, 2, 512, 512))),
+            (Kind::Evicted, Record::Evicted(testing::evicted(1, 40, 1, 99))),
+            (Kind::RoomMade, Record::RoomMade(testing::room_made(50, 3, 99))),
+            (Kind::Count, Record::Count(testing::count(60, 511, 512))),
+            (Kind::Ledger, Record::Ledger(testing::ledger(70, 2, 5))),
+        ]
+    }
+
     #[test]
     fn reads_every_kind_back() {
-        let records = [
-            Record::New(testing::new(1, 10, 1)),
-            Record::Free(testing::free(1, 20)),
-            Record::Refused(testing::refused(30, 2, 512, 512)),
-            Record::Evicted(testing::evicted(1, 40, 1, 99)),
-            Record::RoomMade(testing::room_made(50, 3, 99)),
-            Record::Count(testing::count(60, 511, 512)),
-        ];
+        let records = one_of_each().map(|(_, record)| record);
         let read: Result<Vec<_>, _> = Records::new(&bytes(&records)).collect();
         assert_eq!(read, Ok(records.to_vec()));
     }
@@ -209,10 +214,13 @@ mod tests {
 
     #[test]
     fn a_short_tail_ends_the_stream() {
-        let stream = bytes(&[Record::Free(testing::free(1, 20)), Record::New(testing::new(1, 10, 1))]);
-        let items: Vec<_> = Records::new(&stream[..stream.len() - 1]).collect();
-        assert_eq!(items.len(), 2);
-        assert_eq!(items[1], Err(DecodeError::ShortTail { offset: 24, kind: Kind::New, left: 63 }));
+        for (kind, record) in one_of_each() {
+            let stream = bytes(&[Record::Free(testing::free(1, 20)), record]);
+            let items: Vec<_> = Records::new(&stream[..stream.len() - 1]).collect();
+            let left = stream.len() - 25;
+            assert_eq!(items.len(), 2);
+            assert_eq!(items[1], Err(DecodeError::ShortTail { offset: 24, kind, left }));
+        }
     }
 
     #[test]

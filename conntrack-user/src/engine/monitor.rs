@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use conntrack_common::{Cause, Count, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple};
+use conntrack_common::{
+    Cause, Count, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple,
+};
 use hashbrown::HashMap;
 
 use super::batch::{Batch, WallClock};
@@ -335,11 +337,13 @@ impl Engine {
         let caught = netns != 0 && *tuple != Tuple::ZERO;
         let connection = caught.then(|| Connection::new(netns, zone, tuple));
         let refusal = Refusal { ktime_ns, netns, cause, connection, level: Level::new(count, max) };
-        match refusal.connection {
-            Some(connection) => self.sources.refused(netns, connection.src),
+        let counts = match &refusal.connection {
+            Some(connection) => self.sources.refused(netns, connection.src, ktime_ns),
             None => self.sources.refused_unknown(),
-        }
+        };
         if netns != 0 {
+            let sums = &mut self.netns_mut(netns).sums;
+            sums.refused = sums.refused.saturating_add(counts.into());
             self.refused_in(netns, &refusal, tell);
         }
         tell(Notice::Refused(refusal));
@@ -347,7 +351,6 @@ impl Engine {
 
     fn refused_in(&mut self, netns: u32, refusal: &Refusal, tell: &mut impl FnMut(Notice)) {
         let it = self.netns_mut(netns);
-        it.sums.refused += 1;
         it.gauge.observe(refusal.ktime_ns, refusal.level);
         let edge = match refusal.cause {
             Cause::TableFull => it.saturation.refused(refusal.ktime_ns, refusal.level.or(it.gauge.level())),
@@ -409,7 +412,7 @@ impl Engine {
         if netns == 0 {
             return;
         }
-        let missed = self.sources.refused_in_all(netns, address(l3num, src), record.refusals.count);
+        let missed = self.sources.refused_in_all(netns, address(l3num, src), &record.refusals);
         let sums = &mut self.netns_mut(netns).sums;
         sums.refused = sums.refused.saturating_add(missed);
     }

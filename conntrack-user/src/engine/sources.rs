@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
+use conntrack_common::Refusals;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::minute::Minute;
@@ -84,6 +85,8 @@ pub struct Source {
     pub new_before: u64,
     /// New entries in the last minute.
     pub minute: Minute,
+    /// Refusals up to here are in the sums by the ledger, whether their records have come or not.
+    ledger_ktime_ns: u64,
     /// Whether it waits in the queue of the idle.
     queued: bool,
     /// Whether it did anything since it was queued: then it is not the oldest after all.
@@ -98,7 +101,8 @@ pub struct Sources {
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
     idle: VecDeque<u32>,
-    other: Sums,
+    dropped: Sums,
+    refused_unknown: u64,
     max: usize,
 }
 
@@ -111,7 +115,8 @@ impl Sources {
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             idle: VecDeque::new(),
-            other: Sums::default(),
+            dropped: Sums::default(),
+            refused_unknown: 0,
             max,
         }
     }
@@ -136,26 +141,36 @@ impl Sources {
         src
     }
 
-    /// Counts a refusal.
-    pub fn refused(&mut self, netns: u32, src: IpAddr) {
+    /// Counts a refusal; false if the ledger had counted it before its record came.
+    pub fn refused(&mut self, netns: u32, src: IpAddr, ktime_ns: u64) -> bool {
         let at = self.find_or_insert(netns, src);
-        self.slots[at as usize].sums.refused += 1;
+        let source = &mut self.slots[at as usize];
+        let counts = ktime_ns > source.ledger_ktime_ns;
+        source.sums.refused = source.sums.refused.saturating_add(counts.into());
         self.queue_if_idle(at);
+        counts
     }
 
-    /// Raises a source's refusals to what the ledger says, if that is more; by how many.
-    pub fn refused_in_all(&mut self, netns: u32, src: IpAddr, refused: u64) -> u64 {
+    /// Raises a source's refusals to what the ledger says, if that is more; by how many that were not counted.
+    pub fn refused_in_all(&mut self, netns: u32, src: IpAddr, ledger: &Refusals) -> u64 {
         let at = self.find_or_insert(netns, src);
-        let sums = &mut self.slots[at as usize].sums;
-        let missed = refused.saturating_sub(sums.refused);
-        sums.refused += missed;
+        let source = &mut self.slots[at as usize];
+        let raised = ledger.count.saturating_sub(source.sums.refused);
+        if ledger.count >= source.sums.refused {
+            source.ledger_ktime_ns = ledger.last_ktime_ns;
+        }
+        source.sums.refused += raised;
+        // Perhaps it was dropped before and its former refusals are there: none may be counted twice.
+        let returned = raised.min(self.dropped.refused);
+        self.dropped.refused -= returned;
         self.queue_if_idle(at);
-        missed
+        raised - returned
     }
 
-    /// Counts a refusal of nobody knows whom.
-    pub fn refused_unknown(&mut self) {
-        self.other.refused += 1;
+    /// Counts a refusal of nobody knows whom, which no ledger counts.
+    pub fn refused_unknown(&mut self) -> bool {
+        self.refused_unknown += 1;
+        true
     }
 
     /// Counts an eviction; the victim's entry stays until it is freed.
@@ -175,9 +190,9 @@ impl Sources {
         self.index.iter().map(|at| &self.slots[*at as usize])
     }
 
-    /// What the sources no longer tracked did.
+    /// What the sources no longer tracked did, and refusals of nobody knows whom.
     pub fn other(&self) -> Sums {
-        self.other
+        Sums { refused: self.dropped.refused.saturating_add(self.refused_unknown), ..self.dropped }
     }
 
     /// How many are tracked.
@@ -223,6 +238,7 @@ impl Sources {
             entries: 0,
             sums: Sums::default(),
             new_before: 0,
+            ledger_ktime_ns: 0,
             minute: Minute::default(),
             queued: false,
             stirred: false,
@@ -272,7 +288,7 @@ impl Sources {
 
     fn drop_source(&mut self, at: u32) {
         let Source { netns, src, sums, .. } = self.slots[at as usize];
-        self.other.add(&sums);
+        self.dropped.add(&sums);
         if let Ok(found) = self.index.find_entry(self.hash(netns, src), |other| *other == at) {
             found.remove();
         }
@@ -311,10 +327,10 @@ mod tests {
     fn the_longest_idle_leaves_first_and_holders_never() {
         let mut sources = Sources::new(3);
         let holder = sources.new_entry(1, address(1), 0);
-        sources.refused(1, address(2));
-        sources.refused(1, address(3));
-        sources.refused(1, address(2)); // stirs again, so 3 has been idle longest
-        sources.refused(1, address(4));
+        sources.refused(1, address(2), 1);
+        sources.refused(1, address(3), 1);
+        sources.refused(1, address(2), 1); // stirs again, so 3 has been idle longest
+        sources.refused(1, address(4), 1);
         assert_eq!(tracked(&sources), [address(1), address(2), address(4)]);
         assert_eq!(sources.other(), Sums { refused: 1, ..Sums::default() });
 
@@ -324,17 +340,44 @@ mod tests {
         assert_eq!(tracked(&sources), [1, 5, 6, 7, 8].map(address), "holders may exceed the maximum");
 
         sources.freed(holder);
-        sources.refused(1, address(9));
+        sources.refused(1, address(9), 1);
         assert!(!tracked(&sources).contains(&address(1)));
         assert_eq!(sources.other(), Sums { new: 1, freed: 1, refused: 4, evicted: 0 });
     }
 
     #[test]
+    fn the_ledger_counts_each_refusal_once() {
+        let mut sources = Sources::new(1);
+        let ledger = |count, last_ktime_ns| Refusals { count, first_ktime_ns: 1, last_ktime_ns };
+        assert!(sources.refused(1, address(1), 10));
+        assert_eq!(sources.refused_in_all(1, address(1), &ledger(5, 50)), 4);
+        assert!(!sources.refused(1, address(1), 50), "its record came after the ledger was read");
+        assert!(sources.refused(1, address(1), 51));
+        assert_eq!(
+            sources.refused_in_all(1, address(1), &ledger(2, 90)),
+            0,
+            "the kernel had dropped its line"
+        );
+        assert!(sources.refused(1, address(1), 80));
+
+        sources.refused_unknown();
+        assert!(sources.refused(1, address(2), 100), "the first source is dropped");
+        assert_eq!(sources.other().refused, 8);
+        // Now the second is dropped, and whose of the eight were the first's is not known: rather one too few.
+        assert_eq!(sources.refused_in_all(1, address(1), &ledger(9, 200)), 1);
+        let all: u64 = sources.iter().map(|source| source.sums.refused).sum();
+        assert_eq!((all, sources.other().refused), (9, 1));
+    }
+
+    #[test]
     fn the_same_address_in_two_namespaces_is_two_sources() {
-        let mut sources = Sources::new(10);
-        let (one, two) = (sources.new_entry(1, address(1), 0), sources.new_entry(2, address(1), 0));
-        assert_ne!(one, two);
-        assert_eq!(sources.get(two).netns, 2);
+        // Many, for else their hashes alone would tell them apart.
+        let mut sources = Sources::new(5000);
+        for netns in 0..5000 {
+            let id = sources.new_entry(netns, address(1), 0);
+            assert_eq!(sources.get(id).netns, netns);
+        }
+        assert_eq!(sources.len(), 5000);
     }
 
     #[derive(Clone, Debug)]
@@ -374,7 +417,7 @@ mod tests {
                         }
                     }
                     Act::Refused(last) => {
-                        sources.refused(1, address(last));
+                        sources.refused(1, address(last), 1);
                         total.refused += 1;
                     }
                     Act::Evicted(last) => {

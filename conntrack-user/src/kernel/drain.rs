@@ -1,7 +1,7 @@
 //! Drains the rings on a thread of its own into batches, and reads the counts and sums that go with them.
 //!
 //! ```text
-//! wait (wakeup or 10 ms) -> census -> incidents ring -> entries ring -> sums -> Batch -> channel
+//! wait (wakeup or 10 ms) -> census -> entries ring -> incidents ring -> sums -> Batch -> channel
 //! ```
 //!
 //! If the engine falls behind, the channel fills, this thread waits and the kernel's rings lose and count:
@@ -106,6 +106,8 @@ struct Drain {
     entry_bytes: BytesMut,
     incident_bytes: BytesMut,
     last_read_ns: u64,
+    /// Everything before this has been drained.
+    passed_ns: u64,
 }
 
 impl Drain {
@@ -134,6 +136,7 @@ impl Drain {
             entry_bytes: BytesMut::new(),
             incident_bytes: BytesMut::new(),
             last_read_ns: 0,
+            passed_ns: 0,
         })
     }
 
@@ -166,9 +169,13 @@ impl Drain {
             self.last_read_ns = ktime_ns;
             self.attached.census.run(&self.attached.ebpf, &mut self.incident_bytes)?;
         }
-        // Incidents first, so that the entries they speak of are in this batch or an earlier one.
-        let mut more = fill(&mut self.incidents, &mut self.incident_bytes);
-        more |= fill(&mut self.entries, &mut self.entry_bytes);
+        // Entries first: a victim's end must not arrive in an earlier batch than its eviction.
+        let mut more = fill(&mut self.entries, &mut self.entry_bytes);
+        more |= fill(&mut self.incidents, &mut self.incident_bytes);
+        // What is left in a ring is older than now: as long as there is some, no time has passed.
+        if !more {
+            self.passed_ns = ktime_ns;
+        }
         if read {
             self.read_ledger_after_loss(ktime_ns, last)?;
         }
@@ -181,7 +188,7 @@ impl Drain {
             return Ok(false);
         }
         let batch = Batch {
-            ktime_ns,
+            ktime_ns: self.passed_ns,
             wall: self.attached.wall.now(),
             entries: self.entry_bytes.split().freeze(),
             incidents: self.incident_bytes.split().freeze(),

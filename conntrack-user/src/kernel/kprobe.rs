@@ -7,10 +7,9 @@ use aya::{
 
 /// Programs and the functions they hook, in the order of attaching: what frees before what allocates, so that
 /// no entry is seen born whose end would be missed; a call before its return.
-const PROBES: [(&str, &str); 5] = [
+const PROBES: [(&str, &str); 4] = [
     ("ctw_free_call", "nf_conntrack_free"),
     ("ctw_early_call", "early_drop"),
-    ("ctw_early_ret", "early_drop"),
     ("ctw_alloc_call", "__nf_conntrack_alloc"),
     ("ctw_alloc_ret", "__nf_conntrack_alloc"),
 ];

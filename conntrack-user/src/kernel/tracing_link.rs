@@ -31,7 +31,7 @@ struct Hook {
 }
 
 /// In the order of attaching: what frees before what allocates.
-const HOOKS: [Hook; 4] = [
+const HOOKS: [Hook; 3] = [
     Hook {
         program: "ctw_free_entry",
         function: "nf_conntrack_free",
@@ -43,12 +43,6 @@ const HOOKS: [Hook; 4] = [
         function: "early_drop",
         arguments: 2,
         attach: bpf_attach_type::BPF_TRACE_FENTRY,
-    },
-    Hook {
-        program: "ctw_early_exit",
-        function: "early_drop",
-        arguments: 2,
-        attach: bpf_attach_type::BPF_TRACE_FEXIT,
     },
     Hook {
         program: "ctw_alloc_exit",

@@ -165,6 +165,7 @@ fn a_refusal_of_nobody_known_is_other() {
     let told = apply(&mut engine, &batch(S, &[], &[Record::Refused(refused)]));
     let [Notice::Refused(refusal)] = told[..] else { panic!("{told:?}") };
     assert_eq!((refusal.connection, refusal.level), (None, Level::default()));
+    assert_eq!(engine.sources.other().refused, 1);
     let snapshot = engine.snapshot(10, &Filter::default());
     assert_eq!((snapshot.sources.len(), snapshot.netns.len()), (0, 0));
     assert_eq!((snapshot.other.sums.refused, snapshot.totals.refused()), (1, 1));
@@ -210,6 +211,15 @@ fn rates_are_over_the_time_between_snapshots() {
     assert_eq!((row.name.as_deref(), row.rates.new, row.level), (Some("gw"), 2.0, Level::new(10, 512)));
     assert_eq!(row.seconds_to_full(), Some(251.0));
     assert_eq!(snapshot.other, snapshot::Other::default());
+}
+
+#[test]
+fn the_count_follows_events_between_observations() {
+    let mut engine = engine();
+    let entries = [new(1, 50, 5), new(2, 110, 5), new(3, 120, 5), free(1, 130), free(99, 140)];
+    apply(&mut engine, &batch(S, &entries, &[count(100, 200)]));
+    let level = engine.snapshot(1, &Filter::default()).netns[0].level;
+    assert_eq!(level, Level::new(201, 512), "two came and one known left since");
 }
 
 #[test]
@@ -344,7 +354,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(entries: Vec<u8>, kinds in prop::collection::vec((1u8..=6, any::<[u8; 23]>()), 0..20)) {
+    fn arbitrary_bytes_never_panic(entries: Vec<u8>, kinds in prop::collection::vec((1u8..=7, any::<[u8; 23]>()), 0..20)) {
         let incidents: Vec<u8> = kinds.iter().flat_map(|(kind, rest)| [&[*kind], &rest[..]].concat()).collect();
         let mut engine = engine();
         let batch = Batch { entries: entries.into(), incidents: incidents.into(), ..batch(u64::MAX, &[], &[]) };
@@ -371,4 +381,10 @@ fn the_ledger_makes_good_what_lost_incidents_left_out() {
     assert_eq!(snapshot.sources[0].sums.refused, 7);
     assert_eq!(snapshot.netns[0].sums.refused, 7);
     assert_eq!(snapshot.other.sums.refused, 2, "what the ledger forgot");
+
+    // A record from before the ledger was read brings nothing new, one from after it does.
+    let late = [19, 21].map(|at| Record::Refused(testing::refused(at, 5, 512, 512)));
+    apply(&mut engine, &batch(50, &[], &late));
+    let snapshot = engine.snapshot(10, &Filter::default());
+    assert_eq!((snapshot.sources[0].sums.refused, snapshot.netns[0].sums.refused), (8, 8));
 }

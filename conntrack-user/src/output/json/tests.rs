@@ -69,13 +69,13 @@ fn evictions() {
         ktime_ns: KTIME_NS,
         victim: connection(5),
         age_ns: Some(7),
-        status: Status(8),
+        status: Status(0x0a),
         mark: 3,
         level: Level::default(),
         for_whom: Some(connection(5)),
     };
     let expected = format!(
-        r#"{{"kind":"evicted",{TIME},"netns":1,{UDP},"age_ns":7,"assured":false,"seen_reply":false,"mark":3,"for":{{{UDP}}}}}"#
+        r#"{{"kind":"evicted",{TIME},"netns":1,{UDP},"age_ns":7,"assured":false,"seen_reply":true,"mark":3,"for":{{{UDP}}}}}"#
     );
     assert_eq!(line(Notice::Evicted(eviction)), expected + "\n");
 
