@@ -11,6 +11,6 @@ mod kprobe;
 mod layout;
 pub mod netns;
 pub mod object;
-mod privilege;
+pub mod privilege;
 mod sysctl;
 mod tracing_link;

@@ -1,5 +1,6 @@
 //! The lab: a gateway in network namespaces, traffic for it, the kernel's own counters, and ctwatch watching.
 
+mod built;
 pub mod flood;
 pub mod frame;
 pub mod gateway;
@@ -8,5 +9,6 @@ pub mod kernel;
 pub mod netns;
 pub mod player;
 pub mod scenario;
+pub mod story;
 pub mod tool;
 pub mod watcher;

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::{kernel::privilege, output::Format};
+
 use super::{
     OutputFormat, attaching::AttachArgs, failure::Failure, filtering::FilterArgs, session::Session, values,
 };
@@ -44,6 +46,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "the live view is still to come: add --once for one table, or use `ctwatch watch`".to_owned(),
         ));
     }
+    // Names of namespaces are hidden from those who may not attach: say what really is missing.
+    privilege::check()?;
     let filter = args.filter.filter()?;
     if let Some(option) = filter.beyond_sources() {
         return Err(Failure::Usage(format!(
@@ -57,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Ok(())
     })?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let format: crate::output::Format = args.output.into();
+    let format: Format = args.output.into();
     format.top(&mut out, &engine.snapshot(args.rows, &filter))?;
     Ok(out.flush()?)
 }

@@ -1,0 +1,13 @@
+//! ctwatch on a real kernel, checked against what the kernel and the sender counted themselves.
+//!
+//! These tests change the connection limit of the whole machine, so they run only where `CTWATCH_REQUIRE_LIVE=1`
+//! says that it may be done, one at a time (`--test-threads=1`): `cargo xtask test` does so in virtual machines.
+
+mod detach;
+mod edges;
+mod entries;
+mod lab;
+mod netns;
+mod refusals;
+mod rings;
+mod surroundings;
