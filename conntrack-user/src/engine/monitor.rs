@@ -50,6 +50,9 @@ impl Config {
 /// Records looked ahead at a time.
 const AHEAD: usize = 32;
 
+/// Entries of a live table that is in the caches anyway: about 3 MiB.
+const CACHED: usize = 1 << 15;
+
 /// What is kept per network namespace.
 #[derive(Debug)]
 struct Netns {
@@ -122,7 +125,9 @@ impl Engine {
         self.wall = batch.wall;
         let mut records = Merged::new(&batch.entries, &batch.incidents);
         while !records.is_empty() {
-            self.look_ahead(records.entries_ahead());
+            if self.live.len() > CACHED {
+                self.look_ahead(records.entries_ahead());
+            }
             for record in records.by_ref().take(AHEAD) {
                 match record {
                     Ok(record) => self.record(&record, tell),
@@ -240,7 +245,7 @@ impl Engine {
         self.past.iter().cloned().chain(open).collect()
     }
 
-    /// Looks the next entries up before their turn. The live table is larger than the caches; look-ups that
+    /// Looks the next entries up before their turn. A large live table is not in the caches; look-ups that
     /// do not wait for each other miss them side by side, and the real ones then find all close by.
     fn look_ahead(&self, entries: Records<'_>) {
         for record in entries.take(AHEAD).flatten() {

@@ -1,7 +1,7 @@
 //! Drains the rings on a thread of its own into batches, and reads the counts and sums that go with them.
 //!
 //! ```text
-//! wait (wakeup or 10 ms) -> census -> entries ring -> incidents ring -> sums -> Batch -> channel
+//! wait (wakeup or poll) -> census -> entries ring -> incidents ring -> sums -> Batch -> channel
 //! ```
 //!
 //! If the engine falls behind, the channel fills, this thread waits and the kernel's rings lose and count:
@@ -33,8 +33,11 @@ use crate::{
     kernel::{attach::Attached, clock},
 };
 
-/// Longest time a record waits in a ring.
-const POLL: Duration = Duration::from_millis(10);
+/// Longest time a record waits in a ring, unless the ring fills faster.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The same while there are incidents: the programs wake for the first of them and no sooner again than this.
+const POLL_INCIDENTS: Duration = Duration::from_millis(10);
 
 /// Time between two readings of counts and sums, and the engine's sense of passing time.
 const READ_EVERY_NS: u64 = 100_000_000;
@@ -108,6 +111,8 @@ struct Drain {
     last_read_ns: u64,
     /// Everything before this has been drained.
     passed_ns: u64,
+    /// Whether the last drain found incidents, other than those of a census.
+    incidents_came: bool,
 }
 
 impl Drain {
@@ -137,12 +142,14 @@ impl Drain {
             incident_bytes: BytesMut::new(),
             last_read_ns: 0,
             passed_ns: 0,
+            incidents_came: false,
         })
     }
 
     fn run(&mut self, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Relaxed) && !self.sender.is_closed() {
             self.wait()?;
+            self.incidents_came = false;
             while self.once(false)? {}
         }
         self.attached.hooks.detach(&mut self.attached.ebpf);
@@ -153,7 +160,8 @@ impl Drain {
     }
 
     fn wait(&self) -> Result<()> {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: POLL.subsec_nanos().into() };
+        let poll = if self.incidents_came { POLL_INCIDENTS } else { POLL };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: poll.subsec_nanos().into() };
         let mut events = [const { std::mem::MaybeUninit::uninit() }; 2];
         match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -171,7 +179,9 @@ impl Drain {
         }
         // Entries first: a victim's end must not arrive in an earlier batch than its eviction.
         let mut more = fill(&mut self.entries, &mut self.entry_bytes);
+        let counts = self.incident_bytes.len();
         more |= fill(&mut self.incidents, &mut self.incident_bytes);
+        self.incidents_came |= !read && self.incident_bytes.len() > counts;
         // What is left in a ring is older than now: as long as there is some, no time has passed.
         if !more {
             self.passed_ns = ktime_ns;
