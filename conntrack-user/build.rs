@@ -48,7 +48,7 @@ fn build() -> Result<()> {
     bpf_environment(&mut cargo)?;
     if rust_src()?.exists() {
         // -Zbuild-std is unstable, and so is BPF assembly; set for the inner cargo alone.
-        cargo.args(["-Z", "build-std=core"]).env("RUSTC_BOOTSTRAP", "1");
+        cargo.args(["-Z", "build-std=core"]).env("RUSTC", variable("RUSTC")?).env("RUSTC_BOOTSTRAP", "1");
     } else if Path::new(DEBIAN_BPF_CORE).exists() {
         // BPF assembly is unstable: these two crates write it.
         cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "aya_ebpf,conntrack");
