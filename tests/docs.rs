@@ -87,6 +87,26 @@ fn refused_as_usage(arguments: &str) -> Result<bool> {
     Ok(false)
 }
 
+/// The captures are real; should the format change, they must be taken anew.
+#[test]
+fn captures_in_readme_are_of_todays_format() -> Result<()> {
+    const KINDS: [&str; 6] = ["attached", "edge", "evicted", "refused", "episode", "summary"];
+    let readme = read("README.md")?;
+    let lines: Vec<_> =
+        block_lines(&readme, "text").into_iter().filter(|line| line.starts_with("20")).collect();
+    for kind in KINDS {
+        let of_kind = |line: &&str| line.split_whitespace().nth(1) == Some(kind);
+        ensure!(lines.iter().any(of_kind), "README shows no line of kind {kind}");
+    }
+    for line in lines {
+        let mut words = line.split_whitespace();
+        let (time, kind) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        ensure!(time.len() == "2026-11-20T10:15:03.250123456Z".len(), "{line}");
+        ensure!(KINDS.contains(&kind), "{line}");
+    }
+    Ok(())
+}
+
 #[test]
 fn every_json_field_is_documented() -> Result<()> {
     let (schema, docs) = (read("conntrack-user/src/output/schema.rs")?, read("docs/json.md")?);
