@@ -94,12 +94,20 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
+    /// Most notices are new and freed entries, and most runs do not show them: that is asked first.
+    #[inline]
     fn notice(&mut self, notice: &Notice, wall: WallClock) -> io::Result<()> {
+        match notice {
+            Notice::New { .. } | Notice::Free(_) if !self.all => Ok(()),
+            _ => self.told(notice, wall),
+        }
+    }
+
+    fn told(&mut self, notice: &Notice, wall: WallClock) -> io::Result<()> {
         if !notice.passes(&self.filter) {
             return Ok(());
         }
         match (notice, &mut self.fold) {
-            (Notice::New { .. } | Notice::Free(_), _) if !self.all => Ok(()),
             (Notice::Evicted(eviction), Some(fold)) => match fold.add(eviction) {
                 Some(folded) => self.format.folded(&mut self.out, &folded, wall),
                 None => Ok(()),

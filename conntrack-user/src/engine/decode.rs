@@ -4,25 +4,41 @@ use std::mem::offset_of;
 
 use conntrack_common::{Count, Evicted, Free, Kind, Ledger, New, Refused, RoomMade};
 use thiserror::Error;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
 
-/// One record of either ring, copied out: the bytes owe nobody an alignment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record {
+/// One record of either ring, where it lies: the bytes owe nobody an alignment.
+#[derive(Clone, Copy)]
+pub enum Record<'a> {
     /// An entry was allocated.
-    New(New),
+    New(&'a Unalign<New>),
     /// An entry was freed.
-    Free(Free),
+    Free(&'a Unalign<Free>),
     /// An allocation failed.
-    Refused(Refused),
+    Refused(&'a Unalign<Refused>),
     /// `early_drop` freed an entry.
-    Evicted(Evicted),
+    Evicted(&'a Unalign<Evicted>),
     /// For whom `early_drop` did so.
-    RoomMade(RoomMade),
+    RoomMade(&'a Unalign<RoomMade>),
     /// The census read a count.
-    Count(Count),
+    Count(&'a Unalign<Count>),
     /// The loader read a line of the refusal ledger.
-    Ledger(Ledger),
+    Ledger(&'a Unalign<Ledger>),
+}
+
+impl Record<'_> {
+    /// The kernel's stamp.
+    #[inline]
+    pub fn ktime_ns(self) -> u64 {
+        match self {
+            Self::New(record) => record.get().ktime_ns,
+            Self::Free(record) => record.get().ktime_ns,
+            Self::Refused(record) => record.get().ktime_ns,
+            Self::Evicted(record) => record.get().ktime_ns,
+            Self::RoomMade(record) => record.get().ktime_ns,
+            Self::Count(record) => record.get().ktime_ns,
+            Self::Ledger(record) => record.get().ktime_ns,
+        }
+    }
 }
 
 // Where `Records::next_ktime_ns` looks.
@@ -35,21 +51,6 @@ const _: () = assert!(
         && offset_of!(Count, ktime_ns) == 8
         && offset_of!(Ledger, ktime_ns) == 8
 );
-
-impl Record {
-    /// The kernel's stamp.
-    pub fn ktime_ns(&self) -> u64 {
-        match self {
-            Self::New(record) => record.ktime_ns,
-            Self::Free(record) => record.ktime_ns,
-            Self::Refused(record) => record.ktime_ns,
-            Self::Evicted(record) => record.ktime_ns,
-            Self::RoomMade(record) => record.ktime_ns,
-            Self::Count(record) => record.ktime_ns,
-            Self::Ledger(record) => record.ktime_ns,
-        }
-    }
-}
 
 /// Bytes that are no record. Without framing nothing after them can be trusted either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -77,23 +78,28 @@ pub enum DecodeError {
 /// The records of one stream. The first error is the last item.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
-    bytes: &'a [u8],
-    offset: usize,
+    len: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Records<'a> {
     /// Reads from the first byte on.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, offset: 0 }
+        Self { len: bytes.len(), rest: bytes }
     }
 
     fn is_empty(&self) -> bool {
-        self.offset == self.bytes.len()
+        self.rest.is_empty()
+    }
+
+    fn offset(&self) -> usize {
+        self.len - self.rest.len()
     }
 
     /// The stamp of the next record, read without decoding it; 0 if there is only the beginning of one.
+    #[inline]
     fn next_ktime_ns(&self) -> Option<u64> {
-        match self.bytes[self.offset..] {
+        match *self.rest {
             [] => None,
             [_, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, ..] => {
                 Some(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
@@ -103,25 +109,26 @@ impl<'a> Records<'a> {
     }
 
     #[inline]
-    fn read<T: FromBytes>(&mut self, kind: Kind) -> Result<T, DecodeError> {
-        let (offset, rest) = (self.offset, &self.bytes[self.offset..]);
-        match T::read_from_prefix(rest) {
-            Ok((record, _)) => {
-                self.offset += size_of::<T>();
+    fn read<T>(&mut self, kind: Kind) -> Result<&'a Unalign<T>, DecodeError>
+    where
+        T: FromBytes + KnownLayout + Immutable,
+    {
+        match Unalign::ref_from_prefix(self.rest) {
+            Ok((record, rest)) => {
+                self.rest = rest;
                 Ok(record)
             }
-            Err(_) => Err(DecodeError::ShortTail { offset, kind, left: rest.len() }),
+            Err(_) => Err(DecodeError::ShortTail { offset: self.offset(), kind, left: self.rest.len() }),
         }
     }
 }
 
-impl Iterator for Records<'_> {
-    type Item = Result<Record, DecodeError>;
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, DecodeError>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let offset = self.offset;
-        let byte = *self.bytes.get(offset)?;
+        let byte = *self.rest.first()?;
         let record = match Kind::from_byte(byte) {
             Some(kind @ Kind::New) => self.read(kind).map(Record::New),
             Some(kind @ Kind::Free) => self.read(kind).map(Record::Free),
@@ -130,10 +137,10 @@ impl Iterator for Records<'_> {
             Some(kind @ Kind::RoomMade) => self.read(kind).map(Record::RoomMade),
             Some(kind @ Kind::Count) => self.read(kind).map(Record::Count),
             Some(kind @ Kind::Ledger) => self.read(kind).map(Record::Ledger),
-            None => Err(DecodeError::UnknownKind { offset, byte }),
+            None => Err(DecodeError::UnknownKind { offset: self.offset(), byte }),
         };
         if record.is_err() {
-            self.offset = self.bytes.len();
+            self.rest = &[];
         }
         Some(record)
     }
@@ -164,15 +171,15 @@ impl<'a> Merged<'a> {
     }
 }
 
-impl Iterator for Merged<'_> {
-    type Item = Result<Record, DecodeError>;
+impl<'a> Iterator for Merged<'a> {
+    type Item = Result<Record<'a>, DecodeError>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let incident_first = match (self.incidents.next_ktime_ns(), self.entries.next_ktime_ns()) {
-            (Some(incident), Some(entry)) => incident <= entry,
-            (incident, _) => incident.is_some(),
-        };
+        let incident_first = self
+            .incidents
+            .next_ktime_ns()
+            .is_some_and(|incident| self.entries.next_ktime_ns().is_none_or(|entry| incident <= entry));
         if incident_first { self.incidents.next() } else { self.entries.next() }
     }
 }
@@ -182,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::testing::{self, bytes};
+    use crate::engine::testing::{self, Record, bytes};
 
     fn one_of_each() -> [(Kind, Record); 7] {
         [
@@ -196,18 +203,23 @@ mod tests {
         ]
     }
 
+    fn read<'a>(
+        records: impl Iterator<Item = Result<super::Record<'a>, DecodeError>>,
+    ) -> Vec<Result<Record, DecodeError>> {
+        records.map(|record| record.map(Record::from)).collect()
+    }
+
     #[test]
     fn reads_every_kind_back() {
         let records = one_of_each().map(|(_, record)| record);
-        let read: Result<Vec<_>, _> = Records::new(&bytes(&records)).collect();
-        assert_eq!(read, Ok(records.to_vec()));
+        assert_eq!(read(Records::new(&bytes(&records))), records.map(Ok));
     }
 
     #[test]
     fn a_bad_byte_ends_the_stream() {
         let mut stream = bytes(&[Record::Free(testing::free(1, 20))]);
         stream.extend([77; 64]);
-        let items: Vec<_> = Records::new(&stream).collect();
+        let items = read(Records::new(&stream));
         assert_eq!(items.len(), 2);
         assert_eq!(items[1], Err(DecodeError::UnknownKind { offset: 24, byte: 77 }));
     }
@@ -216,7 +228,7 @@ mod tests {
     fn a_short_tail_ends_the_stream() {
         for (kind, record) in one_of_each() {
             let stream = bytes(&[Record::Free(testing::free(1, 20)), record]);
-            let items: Vec<_> = Records::new(&stream[..stream.len() - 1]).collect();
+            let items = read(Records::new(&stream[..stream.len() - 1]));
             let left = stream.len() - 25;
             assert_eq!(items.len(), 2);
             assert_eq!(items[1], Err(DecodeError::ShortTail { offset: 24, kind, left }));
@@ -233,7 +245,9 @@ mod tests {
         let incidents =
             bytes(&[Record::Evicted(testing::evicted(1, 40, 1, 9)), Record::Count(testing::count(60, 1, 2))]);
         let kinds: Vec<_> = Merged::new(&entries, &incidents)
-            .map(|record| record.map(|record| (record.ktime_ns(), matches!(record, Record::Evicted(_)))))
+            .map(|record| {
+                record.map(|record| (record.ktime_ns(), matches!(record, super::Record::Evicted(_))))
+            })
             .collect();
         assert_eq!(
             kinds,

@@ -3,22 +3,23 @@
 //! An average that decays would be smaller still, but its value is of no stated time and depends on a rate
 //! constant nobody remembers at three in the morning.
 
-const SLOTS: u32 = 6;
+const SLOTS: usize = 6;
 const SLOT_NS: u64 = 10_000_000_000;
 
-/// A ring of counts.
+/// Counts, that of the running slot first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Minute {
-    counts: [u32; SLOTS as usize],
-    /// Number of the slot written last, counted since boot.
-    last: u32,
+    counts: [u32; SLOTS],
+    /// Number of the running slot, counted since boot.
+    running: u32,
 }
 
 impl Minute {
     /// Counts one event. One that comes late is counted in the running slot.
+    #[inline]
     pub fn add(&mut self, ktime_ns: u64) {
         self.roll(slot(ktime_ns));
-        self.counts[(self.last % SLOTS) as usize] += 1;
+        self.counts[0] += 1;
     }
 
     /// Events in the window that [`window_start`] names.
@@ -27,18 +28,20 @@ impl Minute {
         self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
+    #[inline]
     fn roll(&mut self, now: u32) {
-        let gone = now.saturating_sub(self.last).min(SLOTS);
-        for step in 1..=gone {
-            self.counts[((self.last + step) % SLOTS) as usize] = 0;
+        if now > self.running {
+            let gone = SLOTS.min((now - self.running) as usize);
+            self.counts.copy_within(..SLOTS - gone, gone);
+            self.counts[..gone].fill(0);
+            self.running = now;
         }
-        self.last = self.last.max(now);
     }
 }
 
 /// When the window of [`Minute::count`] began: between fifty and sixty seconds ago.
 pub fn window_start(ktime_ns: u64) -> u64 {
-    u64::from((slot(ktime_ns) + 1).saturating_sub(SLOTS)) * SLOT_NS
+    u64::from((slot(ktime_ns) + 1).saturating_sub(SLOTS as u32)) * SLOT_NS
 }
 
 /// 32 bits of ten seconds are 1,361 years of uptime.

@@ -1,26 +1,28 @@
 //! The engine: applies batches to the live table, the sums and the states, and says what happened.
 
+mod netns;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use conntrack_common::{
     Cause, Count, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple,
 };
-use hashbrown::HashMap;
 
 use super::batch::{Batch, WallClock};
 use super::decode::{DecodeError, Merged, Record, Records};
 use super::episode::{Episode, Open};
 use super::filter::Filter;
-use super::gauge::{Gauge, Level};
+use super::gauge::Level;
 use super::held::Held;
 use super::holders::Holders;
-use super::live::{Entry, Live};
+use super::live::{self, Entry, Live};
 use super::notice::{Eviction, Freed, Lost, Notice, Refusal};
-use super::saturation::{Edge, Saturation, State, Thresholds};
-use super::snapshot::{self, Events, NetnsRow, Snapshot, Summary, Trust};
-use super::sources::{Sources, Sums};
+use super::saturation::{Edge, State, Thresholds};
+use super::snapshot::{self, Events, Snapshot, Summary, Trust};
+use super::sources::Sources;
 use super::tuple::{Connection, Status, address};
+use netns::Namespaces;
 
 /// What an engine is told at its start.
 #[derive(Clone, Debug)]
@@ -50,26 +52,6 @@ impl Config {
 /// Records looked ahead at a time.
 const AHEAD: usize = 32;
 
-/// Entries of a live table that is in the caches anyway: about 3 MiB.
-const CACHED: usize = 1 << 15;
-
-/// What is kept per network namespace.
-#[derive(Debug)]
-struct Netns {
-    gauge: Gauge,
-    saturation: Saturation,
-    entries: u64,
-    sums: Sums,
-    before: Sums,
-    open: Option<Box<Open>>,
-}
-
-impl Netns {
-    fn moved(&mut self, ktime_ns: u64) -> Option<Edge> {
-        self.saturation.moved(ktime_ns, self.gauge.level())
-    }
-}
-
 /// The one owner of all state. Pure: it knows only the bytes and times it is given.
 #[derive(Debug)]
 pub struct Engine {
@@ -78,8 +60,7 @@ pub struct Engine {
     wall: WallClock,
     live: Live,
     sources: Sources,
-    netns: HashMap<u32, Netns>,
-    names: HashMap<u32, String>,
+    netns: Namespaces,
     held: Held,
     /// No namespace's deadline is before this, so most records need not look.
     next_deadline: u64,
@@ -101,8 +82,7 @@ impl Engine {
             wall: config.wall,
             live: Live::default(),
             sources: Sources::new(config.max_sources),
-            netns: HashMap::new(),
-            names: HashMap::new(),
+            netns: Namespaces::new(config.thresholds, config.since_ktime_ns),
             held: Held::default(),
             next_deadline: u64::MAX,
             own: Totals::default(),
@@ -125,18 +105,17 @@ impl Engine {
         self.wall = batch.wall;
         let mut records = Merged::new(&batch.entries, &batch.incidents);
         while !records.is_empty() {
-            if self.live.len() > CACHED {
+            if self.live.len() > live::CACHED {
                 self.look_ahead(records.entries_ahead());
             }
             for record in records.by_ref().take(AHEAD) {
                 match record {
-                    Ok(record) => self.record(&record, tell),
+                    Ok(record) => self.record(record, tell),
                     Err(error) => self.undecodable(error),
                 }
             }
         }
-        self.ktime_ns = self.ktime_ns.max(batch.ktime_ns);
-        self.pass_deadlines(batch.ktime_ns, tell);
+        self.pass(batch.ktime_ns, tell);
         self.held.expire(batch.ktime_ns, |eviction| tell(Notice::Evicted(eviction)));
         if let Some(totals) = &batch.totals {
             self.reconcile(totals, tell);
@@ -155,7 +134,7 @@ impl Engine {
 
     /// Gives a network namespace a name.
     pub fn name_netns(&mut self, netns: u32, name: String) {
-        self.names.insert(netns, name);
+        self.netns.name(netns, name);
     }
 
     /// The live table.
@@ -184,7 +163,7 @@ impl Engine {
             events: self.events,
             totals,
             entries,
-            netns: self.netns_rows(interval_ns),
+            netns: self.netns.rows(interval_ns),
             other: snapshot::other(entries, &totals, new, interval_ns, &sources),
             sources,
             tracked_sources: self.sources.len(),
@@ -211,35 +190,15 @@ impl Engine {
         self.interval_start = self.ktime_ns;
         self.new_before = self.own.new;
         self.sources.begin_interval();
-        for netns in self.netns.values_mut() {
-            netns.before = netns.sums;
-        }
+        self.netns.begin_interval();
     }
 
     fn totals(&self) -> Totals {
         snapshot::greater(&self.own, &self.kernel)
     }
 
-    fn netns_rows(&self, interval_ns: u64) -> Vec<NetnsRow> {
-        let row = |(netns, it): (&u32, &Netns)| NetnsRow {
-            netns: *netns,
-            name: self.names.get(netns).cloned(),
-            level: it.gauge.level(),
-            state: it.saturation.state(),
-            since_ktime_ns: it.saturation.since_ktime_ns(),
-            entries: it.entries,
-            sums: it.sums,
-            rates: it.sums.rates_since(&it.before, interval_ns),
-        };
-        // Most namespaces of a container host never track anything: not worth a line.
-        let idle = |it: &Netns| it.gauge.level().count.unwrap_or(0) == 0 && it.sums == Sums::default();
-        let mut rows: Vec<_> = self.netns.iter().filter(|(_, it)| !idle(it)).map(row).collect();
-        rows.sort_by_key(|row| (std::cmp::Reverse((row.state, row.level.count, row.entries)), row.netns));
-        rows
-    }
-
     fn episodes(&self) -> Vec<Arc<Episode>> {
-        let open = self.netns.values().filter_map(|netns| netns.open.as_ref());
+        let open = self.netns.iter().filter_map(|netns| netns.open.as_ref());
         let mut open: Vec<_> = open.map(|open| Arc::new(open.episode(None))).collect();
         open.sort_by_key(|episode| (episode.start_ktime_ns, episode.netns));
         self.past.iter().cloned().chain(open).collect()
@@ -250,25 +209,26 @@ impl Engine {
     fn look_ahead(&self, entries: Records<'_>) {
         for record in entries.take(AHEAD).flatten() {
             let found = match record {
-                Record::New(New { ct, .. }) | Record::Free(Free { ct, .. }) => self.live.get(ct).is_some(),
+                Record::New(record) => self.live.get(record.get().ct).is_some(),
+                Record::Free(record) => self.live.get(record.get().ct).is_some(),
                 _ => false,
             };
             std::hint::black_box(found);
         }
     }
 
-    fn record(&mut self, record: &Record, tell: &mut impl FnMut(Notice)) {
+    #[inline]
+    fn record(&mut self, record: Record<'_>, tell: &mut impl FnMut(Notice)) {
         let ktime_ns = record.ktime_ns();
-        self.ktime_ns = self.ktime_ns.max(ktime_ns);
-        self.pass_deadlines(ktime_ns, tell);
+        self.pass(ktime_ns, tell);
         match record {
-            Record::New(record) => self.new_entry(record, tell),
-            Record::Free(record) => self.freed(record, tell),
-            Record::Refused(record) => self.refused(record, tell),
-            Record::Evicted(record) => self.evicted(record, tell),
-            Record::RoomMade(record) => self.room_made(record, tell),
-            Record::Count(record) => self.count(record, tell),
-            Record::Ledger(record) => self.ledger(record),
+            Record::New(record) => self.new_entry(&record.get(), tell),
+            Record::Free(record) => self.freed(&record.get(), tell),
+            Record::Refused(record) => self.refused(&record.get(), tell),
+            Record::Evicted(record) => self.evicted(&record.get(), tell),
+            Record::RoomMade(record) => self.room_made(&record.get(), tell),
+            Record::Count(record) => self.count(&record.get(), tell),
+            Record::Ledger(record) => self.ledger(&record.get()),
         }
     }
 
@@ -281,25 +241,18 @@ impl Engine {
         if let Some(old) = self.live.insert(ct, Entry::new(&connection, source, ktime_ns)) {
             self.overwritten(&old);
         }
-        let it = self.netns_mut(netns);
-        it.entries += 1;
-        it.sums.new += 1;
-        it.gauge.born(ktime_ns);
-        let edge = it.moved(ktime_ns);
+        let edge = self.netns.get(netns).born(ktime_ns);
         tell(Notice::New { ktime_ns, connection });
         self.edge(netns, edge, tell);
     }
 
-    /// The kernel has reused the address, so the old entry was freed unseen. When is not known, so the gauge
-    /// is left alone.
+    /// The kernel has reused the address, so the old entry was freed unseen.
     #[cold]
     fn overwritten(&mut self, old: &Entry) {
         self.events.overwritten += 1;
         self.own.freed += 1;
         self.sources.freed(old.source);
-        let it = self.netns_mut(old.netns);
-        it.entries -= 1;
-        it.sums.freed += 1;
+        self.netns.get(old.netns).freed_unseen();
     }
 
     fn freed(&mut self, record: &Free, tell: &mut impl FnMut(Notice)) {
@@ -311,11 +264,7 @@ impl Engine {
             return;
         };
         let src = self.sources.freed(entry.source);
-        let it = self.netns_mut(entry.netns);
-        it.entries -= 1;
-        it.sums.freed += 1;
-        it.gauge.freed(ktime_ns);
-        let edge = it.moved(ktime_ns);
+        let edge = self.netns.get(entry.netns).freed(ktime_ns);
         tell(Notice::Free(Freed {
             ktime_ns,
             connection: entry.connection(src),
@@ -347,23 +296,21 @@ impl Engine {
             None => self.sources.refused_unknown(),
         };
         if netns != 0 {
-            let sums = &mut self.netns_mut(netns).sums;
-            sums.refused = sums.refused.saturating_add(counts.into());
-            self.refused_in(netns, &refusal, tell);
+            self.refused_in(netns, &refusal, counts, tell);
         }
         tell(Notice::Refused(refusal));
     }
 
-    fn refused_in(&mut self, netns: u32, refusal: &Refusal, tell: &mut impl FnMut(Notice)) {
-        let it = self.netns_mut(netns);
-        it.gauge.observe(refusal.ktime_ns, refusal.level);
+    fn refused_in(&mut self, netns: u32, refusal: &Refusal, counts: bool, tell: &mut impl FnMut(Notice)) {
+        let it = self.netns.get(netns);
+        it.sums.refused = it.sums.refused.saturating_add(counts.into());
         let edge = match refusal.cause {
-            Cause::TableFull => it.saturation.refused(refusal.ktime_ns, refusal.level.or(it.gauge.level())),
+            Cause::TableFull => it.refused(refusal),
             // Not the table's fault: no state of it.
-            Cause::NoMemory | Cause::Ctnetlink => it.moved(refusal.ktime_ns),
+            Cause::NoMemory | Cause::Ctnetlink => it.observed(refusal.ktime_ns, refusal.level),
         };
         self.edge(netns, edge, tell);
-        if let Some(open) = &mut self.netns_mut(netns).open {
+        if let Some(open) = &mut self.netns.get(netns).open {
             open.refused(refusal);
         }
     }
@@ -375,12 +322,9 @@ impl Engine {
         self.events.seen += 1;
         self.own.evicted += 1;
         self.sources.evicted(netns, victim.src);
-        let it = self.netns_mut(netns);
-        it.sums.evicted += 1;
-        it.gauge.observe_eviction(ktime_ns, level);
-        let edge = it.saturation.evicted(ktime_ns, level.or(it.gauge.level()));
+        let edge = self.netns.get(netns).evicted(ktime_ns, level);
         self.edge(netns, edge, tell);
-        if let Some(open) = &mut self.netns_mut(netns).open {
+        if let Some(open) = &mut self.netns.get(netns).open {
             open.evicted(victim.src);
         }
         let age_ns = self.born(ct, &victim).map(|born| ktime_ns.saturating_sub(born));
@@ -405,9 +349,8 @@ impl Engine {
     }
 
     fn count(&mut self, record: &Count, tell: &mut impl FnMut(Notice)) {
-        let it = self.netns_mut(record.netns);
-        it.gauge.observe(record.ktime_ns, Level::new(record.count, record.max));
-        let edge = it.moved(record.ktime_ns);
+        let level = Level::new(record.count, record.max);
+        let edge = self.netns.get(record.netns).observed(record.ktime_ns, level);
         self.edge(record.netns, edge, tell);
     }
 
@@ -418,64 +361,66 @@ impl Engine {
             return;
         }
         let missed = self.sources.refused_in_all(netns, address(l3num, src), &record.refusals);
-        let sums = &mut self.netns_mut(netns).sums;
+        let sums = &mut self.netns.get(netns).sums;
         sums.refused = sums.refused.saturating_add(missed);
     }
 
-    fn netns_mut(&mut self, netns: u32) -> &mut Netns {
-        self.netns.entry(netns).or_insert_with(|| Netns {
-            gauge: Gauge::default(),
-            saturation: Saturation::new(self.config.thresholds, self.config.since_ktime_ns),
-            entries: 0,
-            sums: Sums::default(),
-            before: Sums::default(),
-            open: None,
-        })
+    /// Time has come so far.
+    #[inline]
+    fn pass(&mut self, ktime_ns: u64, tell: &mut impl FnMut(Notice)) {
+        self.ktime_ns = self.ktime_ns.max(ktime_ns);
+        if ktime_ns >= self.next_deadline {
+            self.pass_deadlines(ktime_ns, tell);
+        }
     }
 
     /// Lets every deadline up to now run out, the earliest first.
+    #[cold]
     fn pass_deadlines(&mut self, ktime_ns: u64, tell: &mut impl FnMut(Notice)) {
         while ktime_ns >= self.next_deadline {
-            let deadlines =
-                self.netns.iter().filter_map(|(netns, it)| Some((it.saturation.deadline()?, *netns)));
+            let deadlines = self.netns.iter().filter_map(|it| Some((it.deadline()?, it.inum)));
             let Some((deadline, netns)) = deadlines.min() else {
                 self.next_deadline = u64::MAX;
                 return;
             };
             self.next_deadline = deadline;
             if deadline <= ktime_ns {
-                let it = self.netns_mut(netns);
-                let edge = it.saturation.expire(it.gauge.level());
+                let edge = self.netns.get(netns).expire();
                 self.edge(netns, edge, tell);
             }
         }
     }
 
+    #[inline]
     fn edge(&mut self, netns: u32, edge: Option<Edge>, tell: &mut impl FnMut(Notice)) {
-        let Some(edge) = edge else { return };
+        if let Some(edge) = edge {
+            self.crossed(netns, edge, tell);
+        }
+    }
+
+    #[cold]
+    fn crossed(&mut self, netns: u32, edge: Edge, tell: &mut impl FnMut(Notice)) {
         match edge.state {
             State::Evicting | State::Refusing => self.open_episode(netns, &edge),
             State::Recovered => self.close_episode(netns, edge.ktime_ns),
             State::Ok | State::Pressure => {}
         }
-        if let Some(deadline) = self.netns_mut(netns).saturation.deadline() {
+        if let Some(deadline) = self.netns.get(netns).deadline() {
             self.next_deadline = self.next_deadline.min(deadline);
         }
         tell(Notice::Edge { netns, edge });
     }
 
-    #[cold]
     fn open_episode(&mut self, netns: u32, edge: &Edge) {
-        if self.netns_mut(netns).open.is_none() {
+        if self.netns.get(netns).open.is_none() {
             let since = self.config.since_ktime_ns;
             let holders = Holders::freeze(netns, edge.ktime_ns, since, &self.live, &self.sources);
-            self.netns_mut(netns).open = Some(Box::new(Open::new(netns, edge, holders)));
+            self.netns.get(netns).open = Some(Box::new(Open::new(netns, edge, holders)));
         }
     }
 
-    #[cold]
     fn close_episode(&mut self, netns: u32, ktime_ns: u64) {
-        if let Some(open) = self.netns_mut(netns).open.take() {
+        if let Some(open) = self.netns.get(netns).open.take() {
             self.past.push_back(Arc::new(open.episode(Some(ktime_ns))));
             if self.past.len() > self.config.max_episodes {
                 self.past.pop_front();

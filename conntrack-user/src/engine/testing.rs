@@ -8,7 +8,7 @@ use conntrack_common::{
 use zerocopy::IntoBytes;
 
 use super::batch::{Batch, WallClock};
-use super::decode::Record;
+use super::decode;
 use super::monitor::{Config, Engine};
 use super::notice::Notice;
 use super::snapshot::Trust;
@@ -106,6 +106,32 @@ pub fn ledger(ktime_ns: u64, host: u8, count: u64) -> Ledger {
         ktime_ns,
         key: RefusalKey { netns: 1, l3num: tuple.l3num.into(), src: tuple.src },
         refusals: Refusals { count, first_ktime_ns: 0, last_ktime_ns: ktime_ns },
+    }
+}
+
+/// A record of either ring, to write or read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    New(New),
+    Free(Free),
+    Refused(Refused),
+    Evicted(Evicted),
+    RoomMade(RoomMade),
+    Count(Count),
+    Ledger(Ledger),
+}
+
+impl From<decode::Record<'_>> for Record {
+    fn from(record: decode::Record<'_>) -> Self {
+        match record {
+            decode::Record::New(record) => Self::New(record.get()),
+            decode::Record::Free(record) => Self::Free(record.get()),
+            decode::Record::Refused(record) => Self::Refused(record.get()),
+            decode::Record::Evicted(record) => Self::Evicted(record.get()),
+            decode::Record::RoomMade(record) => Self::RoomMade(record.get()),
+            decode::Record::Count(record) => Self::Count(record.get()),
+            decode::Record::Ledger(record) => Self::Ledger(record.get()),
+        }
     }
 }
 

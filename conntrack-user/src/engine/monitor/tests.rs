@@ -8,7 +8,8 @@ use conntrack_common::ABSENT;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::testing;
+use crate::engine::sources::Sums;
+use crate::engine::testing::{self, Record};
 
 const S: u64 = 1_000_000_000;
 
