@@ -63,6 +63,8 @@ pub fn returned(request: Option<Request>, ret: u64) {
     let now = unsafe { bpf_ktime_get_ns() };
     if request.is_none() {
         cpu.totals.unmatched += 1;
+        // Without its hash nothing tells whether an early_drop was this call's: better none than a wrong one.
+        cpu.early_drop.task = 0;
     }
     if is_err(ret) {
         refused(cpu, &request.unwrap_or(Request::UNKNOWN), now);

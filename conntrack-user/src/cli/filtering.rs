@@ -7,7 +7,7 @@ use crate::{
         filter::{self, Family, Filter, Mark},
         tuple::Proto,
     },
-    kernel::netns,
+    kernel::{netns, privilege},
 };
 
 use super::failure::Failure;
@@ -75,9 +75,14 @@ fn inum(name: &str) -> Result<u32, Failure> {
     if let Ok(inum) = name.parse() {
         return Ok(inum);
     }
-    netns::names().into_iter().find(|(_, known)| known == name).map(|(inum, _)| inum).ok_or_else(|| {
-        Failure::Usage(format!(
-            "no network namespace is named `{name}`: `ip netns` lists names, `lsns -t net` inode numbers"
-        ))
-    })
+    match netns::names().into_iter().find(|(_, known)| known == name) {
+        Some((inum, _)) => Ok(inum),
+        None => {
+            // Names are hidden from those who may not attach either: say what really is missing.
+            privilege::check()?;
+            Err(Failure::Usage(format!(
+                "no network namespace is named `{name}`: `ip netns` lists names, `lsns -t net` inode numbers"
+            )))
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Turns the bytes of a batch into records, and its two streams into one in the order of time.
 
+use std::iter::Peekable;
 use std::mem::offset_of;
+use std::vec::IntoIter;
 
 use conntrack_common::{Count, Evicted, Free, Kind, Ledger, New, Refused, RoomMade};
 use thiserror::Error;
@@ -147,22 +149,27 @@ impl<'a> Iterator for Records<'a> {
 }
 
 /// Both streams of a batch by time; at the same time incidents come first, so that an `Evicted` is seen
-/// while its victim is still in the live table. Neither stream is reordered in itself.
-#[derive(Clone, Debug)]
+/// while its victim is still in the live table.
+///
+/// Entries keep the ring's order, in which a `New` comes before its `Free`. Incidents are put into the order of
+/// time: a record is stamped before it gets its place in the ring, and another CPU may come between.
+#[derive(Clone)]
 pub struct Merged<'a> {
     entries: Records<'a>,
-    incidents: Records<'a>,
+    incidents: Peekable<IntoIter<Result<Record<'a>, DecodeError>>>,
 }
 
 impl<'a> Merged<'a> {
     /// Merges the bytes of the two rings.
     pub fn new(entries: &'a [u8], incidents: &'a [u8]) -> Self {
-        Self { entries: Records::new(entries), incidents: Records::new(incidents) }
+        let mut incidents: Vec<_> = Records::new(incidents).collect();
+        incidents.sort_by_key(stamp);
+        Self { entries: Records::new(entries), incidents: incidents.into_iter().peekable() }
     }
 
     /// Whether all was given out.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.incidents.is_empty()
+        self.entries.is_empty() && self.incidents.len() == 0
     }
 
     /// What is left of the entries stream.
@@ -176,12 +183,16 @@ impl<'a> Iterator for Merged<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let incident_first = self
-            .incidents
-            .next_ktime_ns()
-            .is_some_and(|incident| self.entries.next_ktime_ns().is_none_or(|entry| incident <= entry));
+        let incident_first = self.incidents.peek().is_some_and(|incident| {
+            self.entries.next_ktime_ns().is_none_or(|entry| stamp(incident) <= entry)
+        });
         if incident_first { self.incidents.next() } else { self.entries.next() }
     }
+}
+
+/// When a record was stamped; what is none ends its stream and so comes last.
+fn stamp(record: &Result<Record<'_>, DecodeError>) -> u64 {
+    record.as_ref().map_or(u64::MAX, |record| record.ktime_ns())
 }
 
 #[cfg(test)]
@@ -253,6 +264,18 @@ mod tests {
             kinds,
             [Ok((5, false)), Ok((40, true)), Ok((40, false)), Ok((50, false)), Ok((60, false))]
         );
+    }
+
+    #[test]
+    fn incidents_committed_late_are_put_into_the_order_of_time() {
+        let (early, late) = (testing::evicted(1, 40, 1, 9), testing::evicted(2, 50, 2, 8));
+        let mut incidents = bytes(&[Record::Evicted(late), Record::Evicted(early)]);
+        incidents.push(77);
+        let entries = bytes(&[Record::Free(testing::free(1, 45))]);
+        let stamps: Vec<_> = Merged::new(&entries, &incidents)
+            .map(|record| record.ok().map(super::Record::ktime_ns))
+            .collect();
+        assert_eq!(stamps, [Some(40), Some(45), Some(50), None]);
     }
 
     proptest! {

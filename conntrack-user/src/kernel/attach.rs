@@ -1,7 +1,7 @@
 //! Attaches to the running kernel by the best backend that works.
 
 use anyhow::{Context as _, Result};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use conntrack_common::{ABSENT, Settings};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -134,9 +134,7 @@ fn attempt(
 
 fn maps(options: &Options, settings: &Settings) -> Result<Ebpf> {
     let level = if debugging() { LOG_LEVEL_DEBUG } else { 0 };
-    let btf = AyaBtf::from_sys_fs()?;
     Ok(EbpfLoader::new()
-        .btf(Some(&btf))
         .override_global("SETTINGS", settings, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries("CTW_ENTRIES", options.entries_ring_bytes)

@@ -30,7 +30,7 @@ use zerocopy::IntoBytes as _;
 
 use crate::{
     engine::batch::Batch,
-    kernel::{attach::Attached, clock},
+    kernel::{attach::Attached, census::Census, clock},
 };
 
 /// Longest time a record waits in a ring, unless the ring fills faster.
@@ -38,6 +38,10 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The same while there are incidents: the programs wake for the first of them and no sooner again than this.
 const POLL_INCIDENTS: Duration = Duration::from_millis(10);
+
+/// A wakeup comes with the first record committed, which need not be the first stamped: another CPU may be a
+/// moment late with an earlier one.
+const STRAGGLERS: Duration = Duration::from_millis(1);
 
 /// Time between two readings of counts and sums, and the engine's sense of passing time.
 const READ_EVERY_NS: u64 = 100_000_000;
@@ -105,7 +109,7 @@ struct Drain {
     ledger_read: (u64, u64),
     epoll: OwnedFd,
     sender: mpsc::Sender<Batch>,
-    /// Grown once and split off batch by batch.
+    /// Split off batch by batch; see [`fill`].
     entry_bytes: BytesMut,
     incident_bytes: BytesMut,
     last_read_ns: u64,
@@ -150,7 +154,8 @@ impl Drain {
         while !stop.load(Relaxed) && !self.sender.is_closed() {
             self.wait()?;
             self.incidents_came = false;
-            while self.once(false)? {}
+            // Events may come faster than they are worked off: the end must come all the same.
+            while self.once(false)? && !stop.load(Relaxed) {}
         }
         self.attached.hooks.detach(&mut self.attached.ebpf);
         thread::sleep(LAST_PROGRAMS);
@@ -164,6 +169,10 @@ impl Drain {
         let timeout = Timespec { tv_sec: 0, tv_nsec: poll.subsec_nanos().into() };
         let mut events = [const { std::mem::MaybeUninit::uninit() }; 2];
         match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok((woken, _)) if !woken.is_empty() => {
+                thread::sleep(STRAGGLERS);
+                Ok(())
+            }
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("wait for the rings"),
         }
@@ -175,7 +184,7 @@ impl Drain {
         let read = last || ktime_ns.saturating_sub(self.last_read_ns) >= READ_EVERY_NS;
         if read {
             self.last_read_ns = ktime_ns;
-            self.attached.census.run(&self.attached.ebpf, &mut self.incident_bytes)?;
+            self.count()?;
         }
         // Entries first: a victim's end must not arrive in an earlier batch than its eviction.
         let mut more = fill(&mut self.entries, &mut self.entry_bytes);
@@ -208,6 +217,16 @@ impl Drain {
         Ok(self.sender.blocking_send(batch).is_ok() && more)
     }
 
+    /// Reads the counts; where the program fails, those of this namespace alone from now on.
+    fn count(&mut self) -> Result<()> {
+        let Attached { census, ebpf, .. } = &mut self.attached;
+        census.run(ebpf, &mut self.incident_bytes).or_else(|error| {
+            tracing::warn!("counts of this network namespace only: {error:#}");
+            *census = Census::Sysctl;
+            census.run(ebpf, &mut self.incident_bytes)
+        })
+    }
+
     /// Incidents that were lost are missing in their sources' sums: the ledger has them. It is long, so it is
     /// read once a second at most.
     fn read_ledger_after_loss(&mut self, ktime_ns: u64, last: bool) -> Result<()> {
@@ -236,7 +255,12 @@ impl Drain {
 }
 
 /// Moves records out of a ring; true if it stopped because the batch is full.
+///
+/// Room is made for a whole batch at once: batches then share a buffer one after the other, and get it back
+/// when the engine has dropped them. Grown from nothing each time, the copies and the page faults would cost
+/// as much as the engine.
 fn fill(ring: &mut RingBuf<MapData>, out: &mut BytesMut) -> bool {
+    out.reserve(BATCH_BYTES);
     while let Some(record) = ring.next() {
         out.extend_from_slice(&record);
         if out.len() >= BATCH_BYTES {
