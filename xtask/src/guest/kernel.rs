@@ -243,7 +243,11 @@ mod tests {
     use std::cmp::Ordering;
 
     fn package(name: &str, size: u64) -> Package {
-        Package { name: format!("{name}-cloud-amd64"), version: "1".into(), size }
+        named(&format!("{name}-cloud-amd64"), size)
+    }
+
+    fn named(name: &str, size: u64) -> Package {
+        Package { name: name.to_owned(), version: "1".into(), size, depends: Vec::new() }
     }
 
     fn names(listed: &[Package], prefix: &str) -> Vec<Vec<String>> {
@@ -294,12 +298,8 @@ mod tests {
     #[test]
     fn unsigned_and_debug_packages_are_not_kernels() {
         let listed = [
-            Package { name: "linux-image-7.2.6-cloud-amd64-dbg".into(), version: "1".into(), size: 9 << 20 },
-            Package {
-                name: "linux-image-7.2.6-cloud-amd64-unsigned".into(),
-                version: "1".into(),
-                size: 9 << 20,
-            },
+            named("linux-image-7.2.6-cloud-amd64-dbg", 9 << 20),
+            named("linux-image-7.2.6-cloud-amd64-unsigned", 9 << 20),
         ];
         assert!(names(&listed, "").is_empty());
     }

@@ -1,5 +1,6 @@
 //! A QEMU that can be trusted with two emulated processors, and its command line.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,10 +90,10 @@ pub fn ensure(cache: &Cache) -> Result<()> {
     if Qemu::find(cache).is_some() {
         return Ok(());
     }
-    // An older one is wanted all the same where it is the newest: it brings the libraries the newer one loads.
-    packages::install(cache, &[PACKAGE])?;
-    if Qemu::find(cache).is_some() {
-        return Ok(());
+    let own = packages::candidate(PACKAGE)?.and_then(|version| parse_debian_major(&version));
+    if own.is_some_and(|major| major >= OLDEST) {
+        packages::install(cache, &[PACKAGE])?;
+        return Qemu::find(cache).map(drop).with_context(|| format!("{PACKAGE} brought no {PROGRAM}"));
     }
     let suite = format!("{}-backports", codename()?);
     let step = Step::begin(format!("QEMU from {suite}"));
@@ -102,12 +103,25 @@ pub fn ensure(cache: &Cache) -> Result<()> {
     if wanted.len() < BACKPORTED.len() {
         bail!(advice());
     }
+    // Only the libraries are installed. An older QEMU would bring them too, and push a newer qemu-utils out.
+    let libraries: BTreeSet<&str> = wanted
+        .iter()
+        .flat_map(|package| &package.depends)
+        .map(String::as_str)
+        .filter(|name| name.starts_with("lib"))
+        .collect();
+    packages::install(cache, &libraries.into_iter().collect::<Vec<_>>())?;
     let made = cache.scratch()?;
     let size = lists.unpack(cache, &wanted, made.path(), &step).with_context(advice)?;
     cache.publish(made.path(), ENTRY)?;
     let qemu = Qemu::find(cache).with_context(advice)?;
     step.done(&format!("version {}, {}", qemu.version().unwrap_or_default(), mebibytes(size)));
     Ok(())
+}
+
+/// The major number in a package's version, `1:10.0.2+ds-2`.
+fn parse_debian_major(version: &str) -> Option<u32> {
+    version.rsplit(':').next()?.split('.').next()?.parse().ok()
 }
 
 /// The major number in `QEMU emulator version 10.0.2 (…)`.
@@ -117,12 +131,14 @@ fn parse_major(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_major;
+    use super::{parse_debian_major, parse_major};
 
     #[test]
     fn version_is_read() {
         assert_eq!(parse_major("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright\n"), Some(10));
         assert_eq!(parse_major("QEMU emulator version 7.2.17\n"), Some(7));
         assert_eq!(parse_major(""), None);
+        assert_eq!(parse_debian_major("1:10.0.2+ds-2+deb13u1~bpo12+1"), Some(10));
+        assert_eq!(parse_debian_major("9.1.0-1"), Some(9));
     }
 }

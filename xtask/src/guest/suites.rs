@@ -29,6 +29,8 @@ pub struct Package {
     pub version: String,
     /// Bytes to download.
     pub size: u64,
+    /// Names of the packages it needs, the first where several would do.
+    pub depends: Vec<String>,
 }
 
 /// A suite whose lists are on this machine.
@@ -176,7 +178,13 @@ APT::Update::Error-Mode "any";
     )
 }
 
-/// Reads name, version and size out of apt's record format, which separates packages by empty lines.
+/// The package named first in one clause of `Depends:`, e.g. `libc6:any (>= 2.34) | libc6.1`.
+fn dependency(clause: &str) -> Option<String> {
+    let first = clause.split('|').next()?.split_whitespace().next()?;
+    Some(first.split(':').next()?.to_owned())
+}
+
+/// Reads name, version, size and dependencies out of apt's record format, which separates packages by empty lines.
 fn parse_packages(lines: impl Iterator<Item = String>, wanted: impl Fn(&str) -> bool) -> Vec<Package> {
     let mut packages: Vec<Package> = Vec::new();
     let mut taking = false;
@@ -184,13 +192,20 @@ fn parse_packages(lines: impl Iterator<Item = String>, wanted: impl Fn(&str) -> 
         if let Some(name) = line.strip_prefix("Package: ") {
             taking = wanted(name);
             if taking {
-                packages.push(Package { name: name.to_owned(), version: String::new(), size: 0 });
+                packages.push(Package {
+                    name: name.to_owned(),
+                    version: String::new(),
+                    size: 0,
+                    depends: Vec::new(),
+                });
             }
         } else if let Some(package) = packages.last_mut().filter(|_| taking) {
             if let Some(version) = line.strip_prefix("Version: ") {
                 version.clone_into(&mut package.version);
             } else if let Some(size) = line.strip_prefix("Size: ") {
                 package.size = size.parse().unwrap_or_default();
+            } else if let Some(depends) = line.strip_prefix("Depends: ") {
+                package.depends = depends.split(',').filter_map(dependency).collect();
             }
         }
     }
@@ -203,8 +218,10 @@ mod tests {
 
     #[test]
     fn records_are_read_and_filtered() {
-        let text = "Package: a\nVersion: 1\nSize: 10\n\nPackage: b\nVersion: 2\nSize: 20\n";
-        let package = Package { name: "b".into(), version: "2".into(), size: 20 };
+        let text = "Package: a\nVersion: 1\nSize: 10\n\n\
+                    Package: b\nVersion: 2\nDepends: libc6:any (>= 2.34) | libc6.1, libaio1 (>= 0.3)\nSize: 20\n";
+        let depends = vec!["libc6".to_owned(), "libaio1".to_owned()];
+        let package = Package { name: "b".into(), version: "2".into(), size: 20, depends };
         assert_eq!(parse_packages(text.lines().map(str::to_owned), |name| name == "b"), [package]);
     }
 }

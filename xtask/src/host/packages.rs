@@ -91,7 +91,8 @@ fn update(cache: &Cache, step: &Step) -> Result<()> {
 fn apt_install(cache: &Cache, names: &[&str], step: &Step) -> Result<()> {
     let mut command = as_root("apt-get")?;
     command
-        .args(["install", "--yes", "--no-install-recommends"])
+        // Nothing that is installed may go: where that is the price, apt says so and this fails.
+        .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
         // Another apt may be at work: wait for it instead of failing.
         .args(["--option", "DPkg::Lock::Timeout=600"])
         .args(names);
