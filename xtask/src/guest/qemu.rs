@@ -96,13 +96,14 @@ pub fn ensure(cache: &Cache) -> Result<()> {
         return Qemu::find(cache).map(drop).with_context(|| format!("{PACKAGE} brought no {PROGRAM}"));
     }
     let suite = format!("{}-backports", codename()?);
-    let step = Step::begin(format!("QEMU from {suite}"));
+    let step = Step::begin(format!("package lists of {suite}"));
     let advice = || format!("QEMU {OLDEST} or newer is needed: install it, or let apt reach {suite}");
     let lists = Suite::open(cache, &suite, &step).with_context(advice)?;
     let wanted = lists.packages(|name| BACKPORTED.contains(&name))?;
     if wanted.len() < BACKPORTED.len() {
         bail!(advice());
     }
+    step.done("read");
     // Only the libraries are installed. An older QEMU would bring them too, and push a newer qemu-utils out.
     let libraries: BTreeSet<&str> = wanted
         .iter()
@@ -111,6 +112,7 @@ pub fn ensure(cache: &Cache) -> Result<()> {
         .filter(|name| name.starts_with("lib"))
         .collect();
     packages::install(cache, &libraries.into_iter().collect::<Vec<_>>())?;
+    let step = Step::begin(format!("QEMU from {suite}"));
     let made = cache.scratch()?;
     let size = lists.unpack(cache, &wanted, made.path(), &step).with_context(advice)?;
     cache.publish(made.path(), ENTRY)?;
