@@ -93,6 +93,23 @@ fn without_privilege_it_says_what_is_missing() -> Result<()> {
     Ok(())
 }
 
+/// Where the kernel lets nobody in, or this is not root, it ends at once; elsewhere it runs its second.
+#[test]
+fn what_cannot_attach_says_so_in_one_line() -> Result<()> {
+    let output = Command::new(binary()?).args(["watch", "--duration", "1s"]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => println!("this kernel can be attached to: nothing to refuse"),
+        Some(3) => {
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(said.contains("; "), "no remedy: {said}");
+            assert!(output.stdout.is_empty());
+        }
+        other => panic!("exit code {other:?}: {said}"),
+    }
+    Ok(())
+}
+
 #[test]
 fn a_closed_pipe_is_no_failure() -> Result<()> {
     for arguments in [["help"].as_slice(), &["help", "watch"], &["--version"]] {

@@ -64,6 +64,7 @@ pub fn leave(frame: u64) -> Option<Request> {
     }
     // SAFETY: a map value, copied at once.
     let request = *unsafe { SPILL.get(frame) }?;
+    // Another return cannot have taken it: the frame is ours alone.
     let _ = SPILL.remove(frame);
     Some(request)
 }

@@ -1,14 +1,17 @@
 //! Bad surroundings: one line that names the cause and the remedy, and the exit code that fits.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use conntrack_tests::tool;
-use conntrack_tests::watcher::{Signal, Watcher, command};
+use conntrack_tests::watcher::{EXIT_LIMIT, Signal, Watcher, command};
 
-use crate::lab;
+use crate::lab::{self, BUCKETS, Lab};
 
 const NOBODY: u32 = 65_534;
 
@@ -53,6 +56,42 @@ fn the_best_backend_is_taken_and_named() -> Result<()> {
         assert_eq!(attached["backend"], lab::backends()[0]);
         assert_eq!(ended.summary()?["backend"], lab::backends()[0]);
     }
+    Ok(())
+}
+
+/// `ctwatch watch | head -1`: the next line finds nobody, and that is a good end.
+#[test]
+fn a_reader_that_leaves_ends_it_well() -> Result<()> {
+    if !lab::ready() {
+        return Ok(());
+    }
+    let lab = Lab::new(100_000, BUCKETS)?;
+    let mut child = command(&["watch", "--all", "-o", "json"])?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("run ctwatch")?;
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut first)?;
+    let sent = lab::crowd(false, 1_000).send(&lab.gateway)?;
+    let deadline = Instant::now() + EXIT_LIMIT;
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if Instant::now() > deadline => break None,
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let mut said = String::new();
+    child.stderr.take().context("no stderr")?.read_to_string(&mut said)?;
+    println!("after {} packets: {status:?}, {said:?}", sent.packets);
+    assert!(first.contains("\"attached\""), "{first}");
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{said}");
+    assert_eq!(said, "");
     Ok(())
 }
 

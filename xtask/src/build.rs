@@ -89,6 +89,7 @@ fn keep(what: Executable, path: &Path) -> Result<()> {
     if let Some(folder) = kept.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
+    // Mostly there is none yet; what cannot be removed fails the next line, which says so.
     let _ = fs::remove_file(&kept);
     std::os::unix::fs::symlink(path, &kept).with_context(|| format!("cannot create {}", kept.display()))
 }

@@ -111,6 +111,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // Published folders are gone already, and what stays is cleared away when the cache is next opened.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -53,6 +53,7 @@ impl Step {
 
     fn draw(&self, state: &str) {
         eprint!("\r\x1b[K{} … {state}", self.label);
+        // Progress that nobody can see is no reason to stop.
         let _ = io::stderr().flush();
     }
 }
