@@ -7,11 +7,15 @@
 
 mod record;
 mod settings;
+mod survey;
 mod totals;
 
-pub use record::{Cause, Count, Evicted, Free, Kind, Ledger, New, Refused, RoomMade, Tuple};
+pub use record::{Cause, End, Evicted, Free, InsertCause, InsertFailed, Kind, New, Refused, RoomMade, Tuple};
 pub use settings::{ABSENT, Settings};
-pub use totals::{EarlyDrop, PerCpu, RefusalKey, Refusals, Totals};
+pub use survey::{
+    Audit, AuditPhase, AuditTrigger, Census, Count, Gap, Ledger, Missed, NetnsName, Seen, Stats,
+};
+pub use totals::{EarlyDrop, Insertion, PerCpu, RefusalKey, Refusals, Totals};
 
 #[cfg(feature = "user")]
 mod user;

@@ -1,9 +1,9 @@
-//! The records of the two rings. The first byte of each is its [`Kind`], which fixes its size.
+//! The records of the two rings that hooks write. The first byte of each record is its [`Kind`], which fixes its
+//! size; eight bytes on comes its time, CLOCK_MONOTONIC in nanoseconds (`bpf_ktime_get_ns`), taken in the hook.
 //!
 //! `CTW_ENTRIES` carries [`New`] and [`Free`]; `CTW_INCIDENTS` carries [`Refused`], [`Evicted`],
-//! [`RoomMade`] and [`Count`]. All times are `bpf_ktime_get_ns`, that is CLOCK_MONOTONIC in nanoseconds, taken in the hook.
+//! [`RoomMade`] and [`InsertFailed`]. What is read besides goes the same two ways, see [`survey`](crate::Seen).
 
-use crate::{RefusalKey, Refusals};
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -21,10 +21,26 @@ pub enum Kind {
     Evicted = 4,
     /// [`RoomMade`]
     RoomMade = 5,
-    /// [`Count`]
+    /// [`Count`](crate::Count)
     Count = 6,
-    /// [`Ledger`]
+    /// [`Ledger`](crate::Ledger)
     Ledger = 7,
+    /// [`Seen`](crate::Seen)
+    Seen = 8,
+    /// [`Audit`](crate::Audit)
+    Audit = 9,
+    /// [`InsertFailed`]
+    InsertFailed = 10,
+    /// [`Census`](crate::Census)
+    Census = 11,
+    /// [`Stats`](crate::Stats)
+    Stats = 12,
+    /// [`Missed`](crate::Missed)
+    Missed = 13,
+    /// [`NetnsName`](crate::NetnsName)
+    NetnsName = 14,
+    /// [`Gap`](crate::Gap)
+    Gap = 15,
 }
 
 /// Why the kernel refused an allocation.
@@ -37,6 +53,32 @@ pub enum Cause {
     NoMemory = 2,
     /// Not a packet: ctnetlink or a BPF kfunc asked for the entry (it passes hash 0).
     Ctnetlink = 3,
+}
+
+/// Why a new entry was not inserted into the table, and its packet dropped.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InsertCause {
+    /// Another packet of the same connection was inserted first, on another CPU (`nf_ct_resolve_clash`).
+    Clash = 1,
+    /// A hash chain was too long (`__nf_conntrack_confirm`, 5.15+).
+    ChainTooLong = 2,
+    /// NAT found no free port and left the last one it tried, which another connection has.
+    NatPorts = 3,
+    /// The entry was killed (a flush) before its first packet left.
+    Dying = 4,
+}
+
+/// How an entry ended.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// In any other way: its time was up, it was deleted, or its packet was dropped before it was confirmed.
+    Other = 0,
+    /// `early_drop` freed it, on this CPU for this task.
+    Evicted = 1,
+    /// It was not inserted: an [`InsertFailed`] told why, or it lost a clash that was resolved.
+    NotInserted = 2,
 }
 
 /// `struct nf_conntrack_tuple` (include/net/netfilter/nf_conntrack_tuple.h) byte for byte, 5.10 to 7.3.
@@ -70,8 +112,8 @@ pub struct Tuple {
 pub struct New {
     /// [`Kind::New`]
     pub kind: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 if the same entry may have been [`Seen`](crate::Seen) already (ctnetlink, which tells later than it lists).
+    pub may_be_seen: u8,
     /// Conntrack zone.
     pub zone: u16,
     /// Inode number of the network namespace.
@@ -91,8 +133,8 @@ pub struct New {
 pub struct Free {
     /// [`Kind::Free`]
     pub kind: u8,
-    /// 1 if `early_drop` was evicting on this CPU for this task, else 0.
-    pub evicted: u8,
+    /// An [`End`].
+    pub end: u8,
     /// `nf_conn.status`, IPS_* bits (15 of them exist).
     pub status: u16,
     /// `nf_conn.mark` if [`Settings::read_mark`](crate::Settings) is set, else 0.
@@ -182,53 +224,41 @@ pub struct RoomMade {
     pub tuple: Tuple,
 }
 
-/// `nf_conntrack_count` of one network namespace, read by the census.
+/// A new entry was not inserted into the table; its [`Free`] follows in the other ring.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
-pub struct Count {
-    /// [`Kind::Count`]
+pub struct InsertFailed {
+    /// [`Kind::InsertFailed`]
     pub kind: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// An [`InsertCause`].
+    pub cause: u8,
+    /// Conntrack zone.
+    pub zone: u16,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// When it was read.
+    /// When that was decided.
     pub ktime_ns: u64,
-    /// `nf_conntrack_count`
-    pub count: u32,
-    /// `nf_conntrack_max`, or [`ABSENT`](crate::ABSENT).
-    pub max: u32,
-}
-
-/// One line of the refusal ledger, put among the incidents by the loader after some of them were lost.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
-pub struct Ledger {
-    /// [`Kind::Ledger`]
-    pub kind: u8,
+    /// Address of the entry.
+    pub ct: u64,
+    /// The original direction.
+    pub original: Tuple,
+    /// The reply direction: after source NAT its destination is the address and port that NAT chose.
+    pub reply: Tuple,
+    /// `nf_conn.status`
+    pub status: u32,
     /// Zero.
-    pub reserved: [u8; 3],
-    /// Zero.
-    pub reserved2: u32,
-    /// When it was read.
-    pub ktime_ns: u64,
-    /// Whose line it is.
-    pub key: RefusalKey,
-    /// What it says.
-    pub refusals: Refusals,
+    pub reserved: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Ledger>() == 64);
     assert!(size_of::<Tuple>() == 40);
     assert!(size_of::<New>() == 64);
     assert!(size_of::<Free>() == 24);
     assert!(size_of::<Refused>() == 64);
     assert!(size_of::<Evicted>() == 88);
     assert!(size_of::<RoomMade>() == 64);
-    assert!(size_of::<Count>() == 24);
+    assert!(size_of::<InsertFailed>() == 112);
 };
 
 impl Kind {
@@ -242,6 +272,14 @@ impl Kind {
             5 => Some(Self::RoomMade),
             6 => Some(Self::Count),
             7 => Some(Self::Ledger),
+            8 => Some(Self::Seen),
+            9 => Some(Self::Audit),
+            10 => Some(Self::InsertFailed),
+            11 => Some(Self::Census),
+            12 => Some(Self::Stats),
+            13 => Some(Self::Missed),
+            14 => Some(Self::NetnsName),
+            15 => Some(Self::Gap),
             _ => None,
         }
     }
@@ -254,6 +292,31 @@ impl Cause {
             1 => Some(Self::TableFull),
             2 => Some(Self::NoMemory),
             3 => Some(Self::Ctnetlink),
+            _ => None,
+        }
+    }
+}
+
+impl InsertCause {
+    /// The cause an [`InsertFailed`] names, if any.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Clash),
+            2 => Some(Self::ChainTooLong),
+            3 => Some(Self::NatPorts),
+            4 => Some(Self::Dying),
+            _ => None,
+        }
+    }
+}
+
+impl End {
+    /// The end a [`Free`] names, if any.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Other),
+            1 => Some(Self::Evicted),
+            2 => Some(Self::NotInserted),
             _ => None,
         }
     }

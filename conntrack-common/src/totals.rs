@@ -20,6 +20,18 @@ pub struct Totals {
     pub refused_ctnetlink: u64,
     /// Entries freed by `early_drop`.
     pub evicted: u64,
+    /// Entries not inserted: [`InsertCause::Clash`](crate::InsertCause).
+    pub failed_clash: u64,
+    /// Entries not inserted: [`InsertCause::ChainTooLong`](crate::InsertCause).
+    pub failed_chain_too_long: u64,
+    /// Entries not inserted: [`InsertCause::NatPorts`](crate::InsertCause).
+    pub failed_nat_ports: u64,
+    /// Entries not inserted: [`InsertCause::Dying`](crate::InsertCause).
+    pub failed_dying: u64,
+    /// Clashes resolved: the packet went on with the entry that was there first, or with one of its own.
+    pub clash_resolved: u64,
+    /// Entries freed unconfirmed though nothing failed: a rule dropped their packet.
+    pub unconfirmed: u64,
     /// Records the entries ring had no room for.
     pub lost_entries: u64,
     /// Records the incidents ring had no room for.
@@ -41,6 +53,19 @@ pub struct EarlyDrop {
     pub victims: u32,
 }
 
+/// What this CPU knows of entries that are not inserted, from the verdict on to their end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Insertion {
+    /// The entry that is losing a clash: `nf_ct_resolve_clash` is deciding about it; 0 outside.
+    pub clashing: u64,
+    /// An [`InsertCause`](crate::InsertCause) if that clash is lost for good.
+    pub cause: u64,
+    /// The last entry that was not inserted: it is freed next.
+    pub failed: u64,
+}
+
 /// The one value of the per-CPU map: one look-up serves a whole hook.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +75,8 @@ pub struct PerCpu {
     pub totals: Totals,
     /// Scratch of the programs.
     pub early_drop: EarlyDrop,
+    /// Scratch of the programs.
+    pub insertion: Insertion,
 }
 
 /// Key of the refusal ledger; aligned as [`Tuple`](crate::Tuple) is.
@@ -80,9 +107,10 @@ pub struct Refusals {
 }
 
 const _: () = {
-    assert!(size_of::<Totals>() == 72);
+    assert!(size_of::<Totals>() == 120);
     assert!(size_of::<EarlyDrop>() == 16);
-    assert!(size_of::<PerCpu>() == 88);
+    assert!(size_of::<Insertion>() == 24);
+    assert!(size_of::<PerCpu>() == 160);
     assert!(size_of::<RefusalKey>() == 24);
     assert!(size_of::<Refusals>() == 24);
 };
@@ -97,6 +125,12 @@ impl Totals {
             refused_no_memory,
             refused_ctnetlink,
             evicted,
+            failed_clash,
+            failed_chain_too_long,
+            failed_nat_ports,
+            failed_dying,
+            clash_resolved,
+            unconfirmed,
             lost_entries,
             lost_incidents,
             unmatched,
@@ -107,6 +141,12 @@ impl Totals {
         self.refused_no_memory += refused_no_memory;
         self.refused_ctnetlink += refused_ctnetlink;
         self.evicted += evicted;
+        self.failed_clash += failed_clash;
+        self.failed_chain_too_long += failed_chain_too_long;
+        self.failed_nat_ports += failed_nat_ports;
+        self.failed_dying += failed_dying;
+        self.clash_resolved += clash_resolved;
+        self.unconfirmed += unconfirmed;
         self.lost_entries += lost_entries;
         self.lost_incidents += lost_incidents;
         self.unmatched += unmatched;
@@ -115,6 +155,11 @@ impl Totals {
     /// Refusals of all causes.
     pub const fn refused(&self) -> u64 {
         self.refused_table_full + self.refused_no_memory + self.refused_ctnetlink
+    }
+
+    /// Entries not inserted, all causes.
+    pub const fn insert_failed(&self) -> u64 {
+        self.failed_clash + self.failed_chain_too_long + self.failed_nat_ports + self.failed_dying
     }
 
     /// Records that reached neither ring.

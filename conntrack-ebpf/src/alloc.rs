@@ -81,7 +81,7 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::New as u8;
-            (*record).reserved = 0;
+            (*record).may_be_seen = 0;
             (*record).zone = zone;
             (*record).netns = request.netns;
             (*record).ktime_ns = now;

@@ -62,6 +62,7 @@ fn report(cpu: &mut PerCpu, net: u64) {
             (*record).ktime_ns = now;
             (*record).count = count;
             (*record).max = max;
+            (*record).cookie = net;
         }
     });
 }

@@ -7,7 +7,7 @@
 //! Hooked at entry, while the entry is intact and still counted. Templates never come here.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use conntrack_common::{ABSENT, Evicted, Free, Kind, PerCpu};
+use conntrack_common::{ABSENT, End, Evicted, Free, Kind, PerCpu};
 
 use crate::{
     early_drop,
@@ -33,7 +33,7 @@ pub fn entered(ct: u64) {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Free as u8;
-            (*record).evicted = u8::from(for_hash.is_some());
+            (*record).end = if for_hash.is_some() { End::Evicted } else { End::Other } as u8;
             (*record).status = status as u16;
             (*record).mark = mark;
             (*record).ktime_ns = now;

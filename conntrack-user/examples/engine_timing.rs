@@ -101,7 +101,7 @@ impl Load {
         let address = |bytes: [u8; 4]| std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(0));
         New {
             kind: Kind::New as u8,
-            reserved: 0,
+            may_be_seen: 0,
             zone: 0,
             netns: 1,
             ktime_ns: self.clock,
@@ -122,7 +122,7 @@ impl Load {
         self.clock += 500;
         let ct = self.live.pop_front().expect("the table is full");
         self.freed.push(ct);
-        Free { kind: Kind::Free as u8, evicted: 0, status: 0x0a, mark: 0, ktime_ns: self.clock, ct }
+        Free { kind: Kind::Free as u8, end: 0, status: 0x0a, mark: 0, ktime_ns: self.clock, ct }
     }
 
     fn batch(&self, bytes: Vec<u8>) -> Batch {
@@ -132,6 +132,7 @@ impl Load {
             entries: Bytes::from(bytes),
             incidents: Bytes::new(),
             totals: None,
+            trust: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use conntrack_common::{Cause, Count, Evicted, Free, Kind, New, Refused, RoomMade, Tuple};
+use conntrack_common::{Cause, Count, End, Evicted, Free, Kind, New, Refused, RoomMade, Tuple};
 use conntrack_tests::flood::Flood;
 use conntrack_tests::gateway::Gateway;
 use conntrack_tests::scenario::{Phase, Scenario};
@@ -164,6 +164,7 @@ impl Model {
             entries: std::mem::take(&mut self.entries_ring).into(),
             incidents: std::mem::take(&mut self.incidents_ring).into(),
             totals: None,
+            trust: None,
         }
     }
 
@@ -218,6 +219,7 @@ impl Model {
             ktime_ns: self.tick(),
             count: self.count() as u32,
             max: self.max,
+            cookie: 0,
         };
         self.incidents_ring.extend_from_slice(count.as_bytes());
     }
@@ -243,7 +245,7 @@ impl Model {
         };
         self.entries.insert(ct, entry);
         self.stats.new += 1;
-        let new = New { kind: Kind::New as u8, reserved: 0, zone: 0, netns: NETNS, ktime_ns, ct, tuple };
+        let new = New { kind: Kind::New as u8, may_be_seen: 0, zone: 0, netns: NETNS, ktime_ns, ct, tuple };
         self.entries_ring.extend_from_slice(new.as_bytes());
         if victims > 0 {
             let kind = Kind::RoomMade as u8;
@@ -318,7 +320,7 @@ impl Model {
         let status = CONFIRMED | if assured { ASSURED } else { 0 };
         let free = Free {
             kind: Kind::Free as u8,
-            evicted: evicted.into(),
+            end: if evicted { End::Evicted } else { End::Other } as u8,
             status: status as u16,
             mark: 0,
             ktime_ns,

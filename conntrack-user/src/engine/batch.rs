@@ -1,7 +1,11 @@
 //! What one drain of the rings hands to the engine, and to a recorder before it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use conntrack_common::Totals;
+
+use super::snapshot::Trust;
 
 /// One drain of both rings. Records follow each other without framing: the first byte of each is its kind,
 /// which fixes its size; all sizes are multiples of eight.
@@ -11,12 +15,14 @@ pub struct Batch {
     pub ktime_ns: u64,
     /// How to tell the wall clock from `ktime_ns` at that time.
     pub wall: WallClock,
-    /// Records of the entries ring: `New`, `Free`.
+    /// What happens to entries, in order: `New`, `Free`, `Seen`, and the steps of audits between them.
     pub entries: Bytes,
-    /// Records of the incidents ring: `Refused`, `Evicted`, `RoomMade`, `Count`.
+    /// Everything else, in no order.
     pub incidents: Bytes,
     /// The kernel's sums since attach, when they were read with this drain (a few times a second).
     pub totals: Option<Totals>,
+    /// Backend and degradations, when they have changed.
+    pub trust: Option<Arc<Trust>>,
 }
 
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC.

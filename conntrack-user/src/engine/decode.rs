@@ -4,7 +4,10 @@ use std::iter::Peekable;
 use std::mem::offset_of;
 use std::vec::IntoIter;
 
-use conntrack_common::{Count, Evicted, Free, Kind, Ledger, New, Refused, RoomMade};
+use conntrack_common::{
+    Audit, Census, Count, Evicted, Free, Gap, InsertFailed, Kind, Ledger, Missed, NetnsName, New, Refused,
+    RoomMade, Seen, Stats,
+};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
 
@@ -25,6 +28,22 @@ pub enum Record<'a> {
     Count(&'a Unalign<Count>),
     /// The loader read a line of the refusal ledger.
     Ledger(&'a Unalign<Ledger>),
+    /// The loader looked at an address.
+    Seen(&'a Unalign<Seen>),
+    /// An audit went a step further.
+    Audit(&'a Unalign<Audit>),
+    /// An entry was not inserted.
+    InsertFailed(&'a Unalign<InsertFailed>),
+    /// A census is complete.
+    Census(&'a Unalign<Census>),
+    /// The kernel's own statistics.
+    Stats(&'a Unalign<Stats>),
+    /// Calls that a program was not told of.
+    Missed(&'a Unalign<Missed>),
+    /// The name of a network namespace.
+    NetnsName(&'a Unalign<NetnsName>),
+    /// conntrack was unloaded, or is there again.
+    Gap(&'a Unalign<Gap>),
 }
 
 impl Record<'_> {
@@ -39,6 +58,14 @@ impl Record<'_> {
             Self::RoomMade(record) => record.get().ktime_ns,
             Self::Count(record) => record.get().ktime_ns,
             Self::Ledger(record) => record.get().ktime_ns,
+            Self::Seen(record) => record.get().ktime_ns,
+            Self::Audit(record) => record.get().ktime_ns,
+            Self::InsertFailed(record) => record.get().ktime_ns,
+            Self::Census(record) => record.get().ktime_ns,
+            Self::Stats(record) => record.get().ktime_ns,
+            Self::Missed(record) => record.get().ktime_ns,
+            Self::NetnsName(record) => record.get().ktime_ns,
+            Self::Gap(record) => record.get().ktime_ns,
         }
     }
 }
@@ -52,6 +79,14 @@ const _: () = assert!(
         && offset_of!(RoomMade, ktime_ns) == 8
         && offset_of!(Count, ktime_ns) == 8
         && offset_of!(Ledger, ktime_ns) == 8
+        && offset_of!(Seen, ktime_ns) == 8
+        && offset_of!(Audit, ktime_ns) == 8
+        && offset_of!(InsertFailed, ktime_ns) == 8
+        && offset_of!(Census, ktime_ns) == 8
+        && offset_of!(Stats, ktime_ns) == 8
+        && offset_of!(Missed, ktime_ns) == 8
+        && offset_of!(NetnsName, ktime_ns) == 8
+        && offset_of!(Gap, ktime_ns) == 8
 );
 
 /// Bytes that are no record. Without framing nothing after them can be trusted either.
@@ -139,6 +174,14 @@ impl<'a> Iterator for Records<'a> {
             Some(kind @ Kind::RoomMade) => self.read(kind).map(Record::RoomMade),
             Some(kind @ Kind::Count) => self.read(kind).map(Record::Count),
             Some(kind @ Kind::Ledger) => self.read(kind).map(Record::Ledger),
+            Some(kind @ Kind::Seen) => self.read(kind).map(Record::Seen),
+            Some(kind @ Kind::Audit) => self.read(kind).map(Record::Audit),
+            Some(kind @ Kind::InsertFailed) => self.read(kind).map(Record::InsertFailed),
+            Some(kind @ Kind::Census) => self.read(kind).map(Record::Census),
+            Some(kind @ Kind::Stats) => self.read(kind).map(Record::Stats),
+            Some(kind @ Kind::Missed) => self.read(kind).map(Record::Missed),
+            Some(kind @ Kind::NetnsName) => self.read(kind).map(Record::NetnsName),
+            Some(kind @ Kind::Gap) => self.read(kind).map(Record::Gap),
             None => Err(DecodeError::UnknownKind { offset: self.offset(), byte }),
         };
         if record.is_err() {

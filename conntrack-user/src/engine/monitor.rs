@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use conntrack_common::{
-    Cause, Count, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple,
+    Cause, Count, End, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple,
 };
 
 use super::batch::{Batch, WallClock};
@@ -103,6 +103,9 @@ impl Engine {
     pub fn apply(&mut self, batch: &Batch, mut tell: impl FnMut(Notice)) {
         let tell = &mut tell;
         self.wall = batch.wall;
+        if let Some(trust) = &batch.trust {
+            self.set_trust(Trust::clone(trust));
+        }
         let mut records = Merged::new(&batch.entries, &batch.incidents);
         while !records.is_empty() {
             if self.live.len() > live::CACHED {
@@ -229,11 +232,19 @@ impl Engine {
             Record::RoomMade(record) => self.room_made(&record.get(), tell),
             Record::Count(record) => self.count(&record.get(), tell),
             Record::Ledger(record) => self.ledger(&record.get()),
+            Record::Seen(_)
+            | Record::Audit(_)
+            | Record::InsertFailed(_)
+            | Record::Census(_)
+            | Record::Stats(_)
+            | Record::Missed(_)
+            | Record::NetnsName(_)
+            | Record::Gap(_) => {}
         }
     }
 
     fn new_entry(&mut self, record: &New, tell: &mut impl FnMut(Notice)) {
-        let New { kind: _, reserved: _, zone, netns, ktime_ns, ct, ref tuple } = *record;
+        let New { kind: _, may_be_seen: _, zone, netns, ktime_ns, ct, ref tuple } = *record;
         let connection = Connection::new(netns, zone, tuple);
         self.events.seen += 1;
         self.own.new += 1;
@@ -256,7 +267,7 @@ impl Engine {
     }
 
     fn freed(&mut self, record: &Free, tell: &mut impl FnMut(Notice)) {
-        let Free { kind: _, evicted, status, mark, ktime_ns, ct } = *record;
+        let Free { kind: _, end, status, mark, ktime_ns, ct } = *record;
         self.events.seen += 1;
         self.own.freed += 1;
         let Some(entry) = self.live.remove(ct) else {
@@ -271,7 +282,7 @@ impl Engine {
             status: Status(status.into()),
             mark,
             lifetime_ns: ktime_ns.saturating_sub(entry.born_ktime_ns),
-            evicted: evicted != 0,
+            evicted: end == End::Evicted as u8,
         }));
         self.edge(entry.netns, edge, tell);
     }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use conntrack_common::{
-    Cause, Count, Evicted, Free, Kind, Ledger, New, RefusalKey, Refusals, Refused, RoomMade, Totals, Tuple,
+    Audit, Cause, Census, Count, Evicted, Free, Gap, InsertFailed, Kind, Ledger, Missed, NetnsName, New,
+    RefusalKey, Refusals, Refused, RoomMade, Seen, Stats, Totals, Tuple,
 };
 use zerocopy::IntoBytes;
 
@@ -42,11 +43,11 @@ pub fn connection(host: u8) -> Connection {
 }
 
 pub fn new(ct: u64, ktime_ns: u64, host: u8) -> New {
-    New { kind: Kind::New as u8, reserved: 0, zone: 0, netns: 1, ktime_ns, ct, tuple: tuple(host) }
+    New { kind: Kind::New as u8, may_be_seen: 0, zone: 0, netns: 1, ktime_ns, ct, tuple: tuple(host) }
 }
 
 pub fn free(ct: u64, ktime_ns: u64) -> Free {
-    Free { kind: Kind::Free as u8, evicted: 0, status: 0x0a, mark: 0, ktime_ns, ct }
+    Free { kind: Kind::Free as u8, end: 0, status: 0x0a, mark: 0, ktime_ns, ct }
 }
 
 pub fn refused(ktime_ns: u64, host: u8, count: u32, max: u32) -> Refused {
@@ -94,7 +95,7 @@ pub fn room_made(ktime_ns: u64, host: u8, hash: u32) -> RoomMade {
 }
 
 pub fn count(ktime_ns: u64, count: u32, max: u32) -> Count {
-    Count { kind: Kind::Count as u8, reserved: [0; 3], netns: 1, ktime_ns, count, max }
+    Count { kind: Kind::Count as u8, reserved: [0; 3], netns: 1, ktime_ns, count, max, cookie: 0 }
 }
 
 pub fn ledger(ktime_ns: u64, host: u8, count: u64) -> Ledger {
@@ -119,6 +120,14 @@ pub enum Record {
     RoomMade(RoomMade),
     Count(Count),
     Ledger(Ledger),
+    Seen(Seen),
+    Audit(Audit),
+    InsertFailed(InsertFailed),
+    Census(Census),
+    Stats(Stats),
+    Missed(Missed),
+    NetnsName(NetnsName),
+    Gap(Gap),
 }
 
 impl From<decode::Record<'_>> for Record {
@@ -131,6 +140,14 @@ impl From<decode::Record<'_>> for Record {
             decode::Record::RoomMade(record) => Self::RoomMade(record.get()),
             decode::Record::Count(record) => Self::Count(record.get()),
             decode::Record::Ledger(record) => Self::Ledger(record.get()),
+            decode::Record::Seen(record) => Self::Seen(record.get()),
+            decode::Record::Audit(record) => Self::Audit(record.get()),
+            decode::Record::InsertFailed(record) => Self::InsertFailed(record.get()),
+            decode::Record::Census(record) => Self::Census(record.get()),
+            decode::Record::Stats(record) => Self::Stats(record.get()),
+            decode::Record::Missed(record) => Self::Missed(record.get()),
+            decode::Record::NetnsName(record) => Self::NetnsName(record.get()),
+            decode::Record::Gap(record) => Self::Gap(record.get()),
         }
     }
 }
@@ -145,6 +162,14 @@ pub fn bytes(records: &[Record]) -> Vec<u8> {
         Record::RoomMade(record) => record.as_bytes().to_vec(),
         Record::Count(record) => record.as_bytes().to_vec(),
         Record::Ledger(record) => record.as_bytes().to_vec(),
+        Record::Seen(record) => record.as_bytes().to_vec(),
+        Record::Audit(record) => record.as_bytes().to_vec(),
+        Record::InsertFailed(record) => record.as_bytes().to_vec(),
+        Record::Census(record) => record.as_bytes().to_vec(),
+        Record::Stats(record) => record.as_bytes().to_vec(),
+        Record::Missed(record) => record.as_bytes().to_vec(),
+        Record::NetnsName(record) => record.as_bytes().to_vec(),
+        Record::Gap(record) => record.as_bytes().to_vec(),
     };
     records.iter().flat_map(bytes).collect()
 }
@@ -178,6 +203,7 @@ pub fn story() -> (Engine, Vec<Notice>) {
         entries: bytes(&entries).into(),
         incidents: bytes(&incidents).into(),
         totals: Some(Totals { lost_entries: 3, ..Totals::default() }),
+        trust: None,
     };
     engine.apply(&batch, |notice| told.push(notice));
     (engine, told)

@@ -59,5 +59,6 @@ fn own_count() -> Count {
         ktime_ns: clock::ktime_ns(),
         count: sysctl::netfilter("nf_conntrack_count").unwrap_or(ABSENT),
         max: sysctl::netfilter("nf_conntrack_max").unwrap_or(ABSENT),
+        cookie: 0,
     }
 }

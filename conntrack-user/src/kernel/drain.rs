@@ -212,6 +212,7 @@ impl Drain {
             entries: self.entry_bytes.split().freeze(),
             incidents: self.incident_bytes.split().freeze(),
             totals,
+            trust: None,
         };
         // An error means that nobody listens any more; `run` sees it.
         Ok(self.sender.blocking_send(batch).is_ok() && more)

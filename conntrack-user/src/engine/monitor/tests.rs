@@ -24,6 +24,7 @@ fn batch(ktime_ns: u64, entries: &[Record], incidents: &[Record]) -> Batch {
         entries: Bytes::from(testing::bytes(entries)),
         incidents: Bytes::from(testing::bytes(incidents)),
         totals: None,
+        trust: None,
     }
 }
 
@@ -191,11 +192,11 @@ fn what_the_rings_lost_is_told_once_and_counted_as_other() {
 #[test]
 fn bytes_that_are_no_record_are_counted() {
     let mut engine = engine();
-    let broken = Batch { incidents: Bytes::from_static(&[9; 50]), ..batch(S, &[new(1, 10, 5)], &[]) };
+    let broken = Batch { incidents: Bytes::from_static(&[99; 50]), ..batch(S, &[new(1, 10, 5)], &[]) };
     assert_eq!(apply(&mut engine, &broken).len(), 1, "the other stream is read all the same");
     let events = engine.summary().events;
     assert_eq!((events.seen, events.decode_errors), (1, 1));
-    assert_eq!(events.first_decode_error, Some(DecodeError::UnknownKind { offset: 0, byte: 9 }));
+    assert_eq!(events.first_decode_error, Some(DecodeError::UnknownKind { offset: 0, byte: 99 }));
 }
 
 #[test]
