@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod btf;
+pub mod ctnetlink;
 pub mod decode;
 pub mod episode;
 pub mod filter;

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod backend;
 mod census;
 pub mod clock;
+pub mod ctnetlink;
 pub mod drain;
 pub mod error;
 mod kallsyms;
