@@ -8,7 +8,7 @@ use std::io;
 use conntrack_common::{Kind, Stats};
 use hashbrown::{HashMap, HashSet};
 
-use super::socket::Asking;
+use super::{is_conntrack_there, is_loaded_module, socket::Asking};
 use crate::{
     engine::ctnetlink::{Content, Counters, Request, Sums},
     kernel::{
@@ -31,9 +31,12 @@ pub struct StatsReader {
     /// Namespaces whose failure was told.
     told: HashSet<u32>,
     failures: Vec<String>,
+    /// ctnetlink is a module. Once it is unloaded, to ask would load it again: that is not ours to do.
+    is_module: bool,
 }
 
-struct Counted {
+/// The counters of one namespace, and what was added to them.
+pub(super) struct Counted {
     /// See [`Asking::netns_cookie`]: inode numbers are used again.
     cookie: u64,
     counters: HashMap<u16, Counters>,
@@ -57,8 +60,10 @@ impl StatsReader {
             names: Vec::new(),
             told: HashSet::new(),
             failures: Vec::new(),
+            is_module: false,
         };
         reader.update(usize::MAX, Counted::from_now);
+        reader.is_module = is_loaded_module();
         let failures = reader.failures();
         (reader, failures)
     }
@@ -87,6 +92,9 @@ impl StatsReader {
         let exists: HashSet<u32> = all.iter().map(|netns| netns.inum).collect();
         self.netns.retain(|inum, _| exists.contains(inum));
         self.told.retain(|inum| exists.contains(inum));
+        if !is_conntrack_there() || (self.is_module && !is_loaded_module()) {
+            return;
+        }
         if all.len() > visits {
             all.rotate_left(self.next % exists.len());
             self.next = (self.next + visits) % all.len();
@@ -115,7 +123,7 @@ impl StatsReader {
 
     fn tell(&mut self, netns: &Netns, error: &io::Error) {
         // A namespace may go away between being found and being visited.
-        let gone = matches!(error.kind(), io::ErrorKind::NotFound);
+        let gone = error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH);
         if !gone && self.told.insert(netns.inum) {
             let Netns { inum, name, .. } = netns;
             self.failures.push(format!("no statistics of network namespace {name} ({inum}): {error}"));
@@ -124,6 +132,11 @@ impl StatsReader {
 }
 
 impl Reading {
+    /// When it was taken.
+    pub(super) fn ktime_ns(&self) -> u64 {
+        self.ktime_ns
+    }
+
     /// Asks in the namespace of the socket.
     pub(super) fn take(socket: &mut Asking) -> io::Result<Self> {
         let mut counters = HashMap::new();
@@ -137,11 +150,13 @@ impl Reading {
 }
 
 impl Counted {
-    fn from_now(reading: Reading) -> Self {
+    /// Counts from what they are now.
+    pub(super) fn from_now(reading: Reading) -> Self {
         let Reading { cookie, counters, ktime_ns } = reading;
         Self { cookie, counters, sums: Sums::default(), ktime_ns }
     }
 
+    /// Counts what they are now as added.
     fn from_zero(reading: Reading) -> Self {
         let nothing = Reading { counters: HashMap::new(), ..reading };
         let mut counted = Self::from_now(nothing);
@@ -149,13 +164,24 @@ impl Counted {
         counted
     }
 
-    fn advance(&mut self, reading: Reading) {
+    /// Takes the next reading.
+    pub(super) fn advance(&mut self, reading: Reading) {
         for (cpu, now) in &reading.counters {
             let before = self.counters.get(cpu).copied().unwrap_or_default();
             self.sums.add(&before, now);
         }
         self.counters = reading.counters;
         self.ktime_ns = reading.ktime_ns;
+    }
+
+    /// The kernel begins again from zero.
+    pub(super) fn restart(&mut self) {
+        self.counters.clear();
+    }
+
+    /// What was added.
+    pub(super) fn sums(&self) -> &Sums {
+        &self.sums
     }
 }
 
