@@ -3,6 +3,7 @@
 pub mod account;
 pub mod batch;
 pub mod btf;
+pub mod ctnetlink;
 pub mod decode;
 pub mod episode;
 pub mod filter;

@@ -7,6 +7,7 @@ mod bpf;
 mod census;
 pub mod clock;
 pub mod control;
+pub mod ctnetlink;
 mod drain;
 pub mod error;
 mod hooks;

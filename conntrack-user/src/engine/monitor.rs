@@ -150,21 +150,6 @@ impl Engine {
         self.netns.name(netns, name);
     }
 
-    /// To come.
-    pub fn suspects(&mut self) -> Option<Vec<u64>> {
-        None
-    }
-
-    /// To come.
-    pub fn wants_audit(&mut self) -> bool {
-        false
-    }
-
-    /// To come.
-    pub fn bootstrapped(&self) -> bool {
-        true
-    }
-
     /// The live table.
     pub fn live(&self) -> &Live {
         &self.live
