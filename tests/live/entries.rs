@@ -73,19 +73,9 @@ fn evictions_are_those_of_the_kernel() -> Result<()> {
         let lab = Lab::new(SMALL, BUCKETS)?;
         let watcher = Watcher::watch(&["--backend", backend, "-v"])?;
         let before = lab.stats()?;
-        let floods = std::thread::scope(|scope| {
-            // From two processors at once, which is when a victim may be held by somebody else.
-            let send = |first_source| {
-                let flood = Flood { first_source, ..lab::crowd(false, 10_000) };
-                flood.send(&lab.gateway)
-            };
-            let other = scope.spawn(move || send(100));
-            let first = send(0);
-            [first, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
-        });
-        for flood in floods {
-            flood?;
-        }
+        // From two processors at once, which is when a victim may be held by somebody else.
+        let floods = [0, 100].map(|first_source| Flood { first_source, ..lab::crowd(false, 10_000) });
+        lab::at_once(&floods, &lab.gateway)?;
         lab.limits.change(LARGE, BUCKETS)?;
         lab.settle()?;
         let kernel = lab.stats()?.since(&before);
