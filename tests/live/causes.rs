@@ -179,12 +179,11 @@ fn what_a_rule_drops_is_no_failure() -> Result<()> {
 #[test]
 fn clashes_are_those_of_the_kernel() -> Result<()> {
     for backend in lab::ready().then(lab::backends).unwrap_or_default() {
-        for proto in [Proto::Udp, Proto::Tcp] {
+        for proto in [Proto::Tcp, Proto::Udp] {
             let lab = Lab::new(LARGE, LARGE)?;
             let flood = Flood { proto, batch: 1, ..lab::crowd(false, 1_000) };
             let outcome = Outcome::of(&lab, backend, || twins::send(&flood, &lab.gateway).map(drop))?;
             let (kernel, summary) = (outcome.kernel, outcome.ended.summary()?);
-            assert_eq!(lab.count()?, flood.packets);
             assert_eq!(kernel.drop, kernel.insert_failed, "{proto:?}: of another cause too");
             assert_eq!(outcome.failed("clash")?, kernel.insert_failed, "{proto:?}");
             assert_eq!(outcome.lines("clash", &lab.inum())?.len() as u64, kernel.insert_failed, "{proto:?}");

@@ -4,6 +4,7 @@
 //! says that it may be done, one at a time (`--test-threads=1`): `cargo xtask test` does so in virtual machines.
 
 mod bootstrap;
+mod btf;
 mod causes;
 mod detach;
 mod edges;
@@ -12,6 +13,7 @@ mod exact;
 mod lab;
 mod namespaces;
 mod nesting;
+mod netlink;
 mod netns;
 mod overflow;
 mod refusals;

@@ -24,8 +24,10 @@ fn every_program_is_verified_and_counted() -> Result<()> {
 }
 
 fn verify(backend: &str) -> Result<()> {
-    let mut watcher =
-        Watcher::start_with(&["watch", "-o", "json", "--backend", backend], &[("CTWATCH_LOG", "debug")])?;
+    let mut watcher = Watcher::start_with(
+        &["watch", "-o", "json", "--backend", backend],
+        &[("CTWATCH_LOG", "debug"), ("NO_COLOR", "1")],
+    )?;
     watcher.wait_until_draining()?;
     std::thread::sleep(Duration::from_secs(1));
     let loaded = kernel::programs()?;
@@ -39,7 +41,7 @@ fn verify(backend: &str) -> Result<()> {
         let (_, insns) = told
             .iter()
             .find(|(program, _)| program[..program.len().min(NAME)] == *name)
-            .with_context(|| format!("{name} is in the kernel but not in the log: {}", ended.stderr))?;
+            .with_context(|| format!("{name} is in the kernel but not in the log: {told:?}"))?;
         println!("  {name:15} {}", insns.map_or("-".to_owned(), |insns| insns.to_string()));
         assert!(insns.unwrap_or(0) < LIMIT, "{name} is at the verifier's limit");
         assert_eq!(*insns, counted.get(id).copied(), "{name}: the log against /proc/PID/fdinfo");

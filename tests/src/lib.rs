@@ -1,5 +1,6 @@
 //! The lab: a gateway in network namespaces, traffic for it, the kernel's own counters, and ctwatch watching.
 
+pub mod btf;
 mod built;
 pub mod datagrams;
 pub mod flood;
