@@ -1,5 +1,6 @@
 //! Pure: bytes and times come in as arguments, state and notices come out. No I/O, no clocks, no kernel.
 
+pub mod account;
 pub mod batch;
 pub mod btf;
 pub mod ctnetlink;
@@ -16,6 +17,7 @@ pub mod notice;
 pub mod saturation;
 pub mod snapshot;
 pub mod sources;
+pub mod statistics;
 pub mod tally;
 pub mod tuple;
 

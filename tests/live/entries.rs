@@ -8,6 +8,7 @@ use conntrack_tests::gateway::Gateway;
 use conntrack_tests::kernel;
 use conntrack_tests::watcher::{Signal, Watcher, number};
 
+use crate::exact::Listed;
 use crate::lab::{self, BUCKETS, LARGE, Lab, SMALL};
 
 /// Longer than any test: `top` is stopped when the traffic is over, and prints then.
@@ -33,25 +34,17 @@ fn compare_sources(backend: &str, evicting: bool) -> Result<()> {
     // Above 95 % of the limit the kernel goes on evicting by itself; nothing may change any more.
     lab.limits.change(LARGE, if evicting { BUCKETS } else { LARGE })?;
     lab.settle()?;
-    let (listed, count) = (kernel::entries_by_source(&lab.gateway.router)?, lab.count()?);
+    let listed = Listed::read(&lab.gateway.router)?;
     let document = top.stop(Signal::INT)?.document()?;
-    ensure!(lab.count()? == count, "the table changed while it was compared");
+    ensure!(lab.count()? == listed.count, "the table changed while it was compared");
 
-    let rows = lab::sources(&document, &lab.inum())?;
-    let entries = |row| number(row, "entries");
-    let summed = rows.values().map(entries).sum::<Result<u64>>()?;
-    println!(
-        "{backend} evicting={evicting}: {} sources, {summed} entries; kernel: {} sources, {count} entries",
-        rows.len(),
-        listed.len()
+    println!("{backend} evicting={evicting}: {} entries of {} sources", listed.count, listed.sources.len());
+    assert_eq!(
+        kernel::count_by_ctnetlink(&lab.gateway.router)?,
+        listed.count,
+        "conntrack -C against the sysctl"
     );
-    assert_eq!(summed, count, "sum of the sources against nf_conntrack_count");
-    assert_eq!(kernel::count_by_ctnetlink(&lab.gateway.router)?, count, "conntrack -C against the sysctl");
-    for (source, listed) in &listed {
-        let row = rows.get(&source.to_string()).with_context(|| format!("{source} is missing"))?;
-        assert_eq!(entries(row)?, *listed, "{row}");
-    }
-    assert_eq!(lab::netns_row(&document, &lab.inum())?["count"], count);
+    listed.expect_in(&document)?;
     expect_order(&document)?;
     let heavy = [false, true].map(|ipv6| Gateway::source(ipv6, 0).to_string());
     let first = document["sources"][0]["src"].as_str().unwrap_or_default();
@@ -73,19 +66,9 @@ fn evictions_are_those_of_the_kernel() -> Result<()> {
         let lab = Lab::new(SMALL, BUCKETS)?;
         let watcher = Watcher::watch(&["--backend", backend, "-v"])?;
         let before = lab.stats()?;
-        let floods = std::thread::scope(|scope| {
-            // From two processors at once, which is when a victim may be held by somebody else.
-            let send = |first_source| {
-                let flood = Flood { first_source, ..lab::crowd(false, 10_000) };
-                flood.send(&lab.gateway)
-            };
-            let other = scope.spawn(move || send(100));
-            let first = send(0);
-            [first, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
-        });
-        for flood in floods {
-            flood?;
-        }
+        // From two processors at once, which is when a victim may be held by somebody else.
+        let floods = [0, 100].map(|first_source| Flood { first_source, ..lab::crowd(false, 10_000) });
+        lab::at_once(&floods, &lab.gateway)?;
         lab.limits.change(LARGE, BUCKETS)?;
         lab.settle()?;
         let kernel = lab.stats()?.since(&before);

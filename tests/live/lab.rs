@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use conntrack_tests::flood::Flood;
 use conntrack_tests::gateway::{Gateway, Limits, Router};
 use conntrack_tests::kernel::{self, Stats};
-use conntrack_tests::netns::write_sysctl;
+use conntrack_tests::netns::{Netns, write_sysctl};
 use conntrack_tests::watcher::{Ended, number};
 use serde_json::Value;
 
@@ -21,6 +21,8 @@ pub const BUCKETS: u32 = 512;
 pub const LARGE: u32 = 262_144;
 /// Patience with what should happen at once, on an emulated machine that may be busy.
 pub const SOON: Duration = Duration::from_secs(20);
+/// Patience with what takes long there: a million entries.
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// A gateway and the limits it runs under; both are taken back when it is dropped.
 #[derive(Debug)]
@@ -51,7 +53,17 @@ pub fn backends() -> Vec<&'static str> {
 
 /// Whether the kernel under test is too old for fexit on modules.
 pub fn is_5_10() -> bool {
-    env::var_os("CTWATCH_KERNEL").is_some_and(|version| version == "5.10")
+    is("5.10")
+}
+
+/// Whether the kernel under test was asked for by this name.
+pub fn is(name: &str) -> bool {
+    env::var_os("CTWATCH_KERNEL").is_some_and(|version| version == name)
+}
+
+/// What a test whose subject is the kernel rather than a backend runs with.
+pub fn best_backend() -> &'static str {
+    backends()[0]
 }
 
 impl Lab {
@@ -75,22 +87,43 @@ impl Lab {
 
     /// Waits until what was sent has passed the router: a burst may be worked off after it was sent.
     pub fn settle(&self) -> Result<()> {
-        let mut before = None;
-        let quiet = kernel::until(SOON, || {
-            let now = (self.stats()?, self.count()?);
-            let same = before.as_ref() == Some(&now);
-            before = Some(now);
-            std::thread::sleep(Duration::from_millis(200));
-            Ok(same)
-        })?;
-        ensure!(quiet, "the router's counters do not come to rest: {before:?}");
-        Ok(())
+        settle(&[&self.gateway.router])
     }
 
     /// Inode number of the router's namespace, as JSON has it.
     pub fn inum(&self) -> Value {
         self.gateway.router.inum().into()
     }
+}
+
+/// Waits until nothing moves in these namespaces.
+pub fn settle(trackers: &[&Netns]) -> Result<()> {
+    let read = |netns: &&Netns| Ok((Stats::read(netns)?, kernel::count(netns)?));
+    let mut before = None;
+    let quiet = kernel::until(SOON, || {
+        let now = Some(trackers.iter().map(read).collect::<Result<Vec<_>>>()?);
+        let same = before == now;
+        before = now;
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(same)
+    })?;
+    ensure!(quiet, "the kernel's counters do not come to rest: {before:?}");
+    Ok(())
+}
+
+/// Makes unanswered UDP entries outlive any test, so that the kernel frees none in the middle of a comparison.
+pub fn keep_entries(tracker: &Netns) -> Result<()> {
+    tracker.set_sysctl("net/netfilter/nf_conntrack_udp_timeout", 3_600)
+}
+
+/// Sends several floods at the same time, one thread each.
+pub fn at_once(floods: &[Flood], gateway: &Gateway) -> Result<()> {
+    std::thread::scope(|scope| {
+        let sending: Vec<_> = floods.iter().map(|flood| scope.spawn(|| flood.send(gateway))).collect();
+        sending.into_iter().try_for_each(|sending| {
+            sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(drop)
+        })
+    })
 }
 
 /// Twenty clients of which one sends two packets in five.

@@ -3,11 +3,22 @@
 //! These tests change the connection limit of the whole machine, so they run only where `CTWATCH_REQUIRE_LIVE=1`
 //! says that it may be done, one at a time (`--test-threads=1`): `cargo xtask test` does so in virtual machines.
 
+mod bootstrap;
+mod btf;
+mod causes;
 mod detach;
 mod edges;
 mod entries;
+mod exact;
 mod lab;
+mod namespaces;
+mod nesting;
+mod netlink;
 mod netns;
+mod overflow;
 mod refusals;
+mod reload;
+mod resize;
 mod rings;
 mod surroundings;
+mod verifier;

@@ -1,14 +1,13 @@
 //! Bad surroundings: one line that names the cause and the remedy, and the exit code that fits.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use conntrack_tests::tool;
+use anyhow::{Context as _, Result};
+use conntrack_tests::modules::Modules;
 use conntrack_tests::watcher::{EXIT_LIMIT, Signal, Watcher, command};
 
 use crate::lab::{self, BUCKETS, Lab};
@@ -97,33 +96,11 @@ fn a_reader_that_leaves_ends_it_well() -> Result<()> {
 
 #[test]
 fn without_conntrack() -> Result<()> {
-    // Only the guests' own init leaves the list of modules that makes this reversible.
-    let Ok(order) = fs::read_to_string("/mods/order") else {
+    let Some(modules) = Modules::of_guest().filter(|_| lab::ready()) else {
         println!("skipped: conntrack cannot be unloaded here");
         return Ok(());
     };
-    if !lab::ready() {
-        return Ok(());
-    }
-    let modules: Vec<&str> = order.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let loaded = |name: &str| fs::metadata(format!("/sys/module/{name}")).is_ok();
-    let unload = || {
-        // Several passes: a module may be used by one that comes after it in the list.
-        for file in modules.iter().rev().chain(modules.iter().rev()) {
-            let _in_use_or_gone = tool::run(&format!("rmmod {}", file.trim_end_matches(".ko")));
-        }
-    };
-    unload();
-    let outcome = if loaded("nf_conntrack") {
-        Err(anyhow::anyhow!("nf_conntrack cannot be unloaded"))
-    } else {
-        fails_with(3, &mut command(&["watch"])?)
-    };
-    for line in order.lines() {
-        let _loaded_already = tool::run(&format!("insmod /mods/{line}"));
-    }
-    ensure!(loaded("nf_conntrack"), "nf_conntrack did not come back");
-    let said = outcome.context("without nf_conntrack")?;
+    let said = modules.without(|| fails_with(3, &mut command(&["watch"])?))?;
     assert!(said.contains("modprobe nf_conntrack"), "no remedy: {said}");
     Ok(())
 }

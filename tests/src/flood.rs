@@ -55,6 +55,8 @@ pub struct Flood {
     pub first: u64,
     /// Number of the first source in [`Gateway::source`].
     pub first_source: u32,
+    /// How many destination ports they go to, in turn.
+    pub ports: u64,
     /// Packets per second; as fast as possible if absent.
     pub rate: Option<u64>,
     /// Packets handed to the kernel at once.
@@ -97,6 +99,7 @@ impl Default for Flood {
             packets: 1,
             first: 0,
             first_source: 0,
+            ports: 256,
             rate: None,
             batch: 64,
         }
@@ -121,7 +124,7 @@ impl Flood {
             src: Gateway::source(self.ipv6, self.first_source + source),
             dst,
             sport,
-            dport: port(i % 256, 5000),
+            dport: port(i % self.ports, 5000),
         }
     }
 
@@ -146,7 +149,10 @@ impl Flood {
 
     /// Sends it all from the client of `gateway`.
     pub fn send(&self, gateway: &Gateway) -> Result<Sent> {
-        ensure!(self.sources > 0 && self.batch > 0 && self.heavy_percent <= 100, "{self:?}: nothing to send");
+        ensure!(
+            self.sources > 0 && self.batch > 0 && self.ports > 0 && self.heavy_percent <= 100,
+            "{self:?}: nothing to send"
+        );
         gateway.client.run(|| self.send_here(&|| false))
     }
 

@@ -17,6 +17,8 @@ use anyhow::{Context as _, Result};
 use crate::netns::{Netns, read_sysctl, write_sysctl};
 use crate::tool;
 
+/// The router's own address on the servers' side, which masquerading gives to every client.
+pub const ROUTER_ADDRESS: &str = "198.19.0.1";
 /// The interface of the client namespace.
 pub const CLIENT_LINK: &str = "c0";
 /// The router's hardware address on the clients' side.
@@ -85,6 +87,29 @@ impl Gateway {
         if ipv6 { IpAddr::from([0xfd00, 2, 0, 0, 0, 0, 0, 1]) } else { IpAddr::from([198, 18, 0, 1]) }
     }
 
+    /// Translates what leaves for the servers in another way than masquerading: one nft rule per element, each
+    /// without the match of the interface (`meta l4proto udp snat ip to 198.19.0.1:20000-20003`).
+    pub fn translate(&self, rules: &[&str]) -> Result<()> {
+        let family = self.family();
+        let mut script = format!("flush chain {family} {NFT_TABLE} leaving\n");
+        for rule in rules {
+            script += &format!("add rule {family} {NFT_TABLE} leaving oifname \"ctw-servers\" {rule}\n");
+        }
+        self.router.run(|| tool::feed("nft -f -", &script)).map(drop)
+    }
+
+    /// Drops what it would forward, if it matches (`meta l4proto udp`): such packets have an entry that is
+    /// never confirmed.
+    pub fn drop_forwarded(&self, matching: &str) -> Result<()> {
+        let script = format!("insert rule {} {NFT_TABLE} passing {matching} drop\n", self.family());
+        self.router.run(|| tool::feed("nft -f -", &script)).map(drop)
+    }
+
+    /// The family of the router's rules, as nft has it.
+    fn family(&self) -> &'static str {
+        if self.ipv6 { "inet" } else { "ip" }
+    }
+
     fn lay_cables(&mut self) -> Result<()> {
         let (client, server) = (self.client.path(), self.server.path());
         let mut router = format!(
@@ -137,7 +162,7 @@ impl Gateway {
                  }}\n"
             )
         };
-        let family = if self.ipv6 { "inet" } else { "ip" };
+        let family = self.family();
         self.router.run(|| tool::feed("nft -f -", &rules(family)))?;
         self.undo.step(Step::Table(family));
         Ok(())

@@ -21,6 +21,8 @@ pub struct Stats {
     pub early_drop: u64,
     /// Insertions given up because a hash chain was too long; 0 where the kernel has no such limit.
     pub chaintoolong: u64,
+    /// Clashes resolved: nobody lost a packet.
+    pub clash_resolve: u64,
 }
 
 impl Stats {
@@ -36,6 +38,7 @@ impl Stats {
                 "insert_failed" => &mut stats.insert_failed,
                 "early_drop" => &mut stats.early_drop,
                 "chaintoolong" => &mut stats.chaintoolong,
+                "clash_resolve" => &mut stats.clash_resolve,
                 _ => continue,
             };
             *sum += value.parse::<u64>().with_context(|| format!("conntrack -S printed {field:?}"))?;
@@ -50,6 +53,7 @@ impl Stats {
             insert_failed: self.insert_failed - before.insert_failed,
             early_drop: self.early_drop - before.early_drop,
             chaintoolong: self.chaintoolong - before.chaintoolong,
+            clash_resolve: self.clash_resolve - before.clash_resolve,
         }
     }
 
@@ -98,14 +102,23 @@ pub fn flush(netns: &Netns) -> Result<()> {
 pub fn loaded() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for what in ["prog", "map"] {
-        let text = tool::run(&format!("bpftool -j {what} show"))?;
-        let listed: Value = serde_json::from_str(&text).with_context(|| format!("bpftool {what} show"))?;
-        let listed = listed.as_array().map(Vec::as_slice).unwrap_or_default();
-        let named = listed.iter().filter_map(|object| object["name"].as_str());
-        let ours = named.filter(|name| name.starts_with("ctw_") || name.starts_with("CTW_"));
-        names.extend(ours.map(|name| format!("{what} {name}")));
+        names.extend(ours(what)?.into_iter().map(|(_, name)| format!("{what} {name}")));
     }
     Ok(names)
+}
+
+/// Ids and names of ctwatch's programs, as bpftool lists them.
+pub fn programs() -> Result<Vec<(u64, String)>> {
+    ours("prog")
+}
+
+fn ours(what: &str) -> Result<Vec<(u64, String)>> {
+    let text = tool::run(&format!("bpftool -j {what} show"))?;
+    let listed: Value = serde_json::from_str(&text).with_context(|| format!("bpftool {what} show"))?;
+    let listed = listed.as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = listed.iter().filter_map(|object| Some((object["id"].as_u64()?, object["name"].as_str()?)));
+    let ours = named.filter(|(_, name)| name.starts_with("ctw_") || name.starts_with("CTW_"));
+    Ok(ours.map(|(id, name)| (id, name.to_owned())).collect())
 }
 
 /// Asks again until the answer is yes; false if it still is not after `limit`.

@@ -26,7 +26,7 @@ impl Netns {
         let name = format!("ctw-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
         // `ip` makes it (unshare(2) is an unsafe call in Rust); the name goes as soon as the file is open.
         tool::run(&format!("ip netns add {name}"))?;
-        let opened = Self::open(&format!("/var/run/netns/{name}"));
+        let opened = Self::named(&name);
         tool::run(&format!("ip netns del {name}"))?;
         let netns = opened?;
         netns.run(|| tool::run("ip link set lo up"))?;
@@ -36,6 +36,11 @@ impl Netns {
     /// The namespace this process was started in.
     pub fn current() -> Result<Self> {
         Self::open("/proc/self/ns/net")
+    }
+
+    /// One that `ip netns` has made.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::open(&format!("/var/run/netns/{name}"))
     }
 
     fn open(path: &str) -> Result<Self> {

@@ -71,7 +71,12 @@ impl Watcher {
 
     /// Starts ctwatch.
     pub fn start(arguments: &[&str]) -> Result<Self> {
-        Self::spawn(&mut command(arguments)?)
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts ctwatch with variables in its environment.
+    pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        Self::spawn(command(arguments)?.envs(environment.iter().copied()))
     }
 
     fn spawn(command: &mut Command) -> Result<Self> {
@@ -109,6 +114,11 @@ impl Watcher {
     /// Process number.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// What it said on standard error so far.

@@ -38,7 +38,7 @@ pub enum KernelName {
 
 impl KernelName {
     /// Those the live tests run on.
-    pub const TESTED: [Self; 3] = [Self::V5_10, Self::V6_1, Self::V6_12];
+    pub const TESTED: [Self; 5] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::Backports, Self::Sid];
 
     /// Suites that have it, best first, and what its version starts with.
     fn recipe(self) -> (&'static [&'static str], &'static str) {
