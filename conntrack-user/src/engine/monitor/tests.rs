@@ -470,3 +470,39 @@ fn a_rule_that_drops_is_no_failure() {
     assert_eq!((snapshot.sources[0].sums.unconfirmed, snapshot.netns[0].sums.unconfirmed), (1, 1));
     assert_eq!(snapshot.other.sums.unconfirmed, 1, "of nobody known");
 }
+
+#[test]
+fn a_filter_asks_each_notice_what_it_knows() {
+    let mut engine = engine();
+    let told = apply(
+        &mut engine,
+        &batch(
+            S,
+            &[Record::Gap(testing::gap(true, 1, 2))],
+            &[
+                Record::InsertFailed(testing::insert_failed(1, 30, 5)),
+                Record::Stats(conntrack_common::Stats { alone: 1, ..testing::stats(40, 0, 1, 0) }),
+            ],
+        ),
+    );
+    let passing = |filter: Filter| {
+        let kind = |it: &Notice| match it {
+            Notice::Gap(_) => "gap",
+            Notice::InsertFailed(_) => "failed",
+            Notice::Counted(_) => "counted",
+            Notice::Edge { .. } => "edge",
+            _ => "else",
+        };
+        told.iter().filter(|it| it.passes(&filter)).map(kind).collect::<Vec<_>>()
+    };
+    assert_eq!(passing(Filter::default()), ["gap", "failed", "edge", "counted"]);
+    let netns = Filter { netns: Some(vec![2]), ..Filter::default() };
+    assert_eq!(passing(netns), ["gap"]);
+    // The original direction's source is 10.1.0.5; the reply's is not asked.
+    for (network, expected) in
+        [("10.1.0.5", &["gap", "failed", "edge", "counted"][..]), ("10.99.0.1", &["gap", "edge", "counted"])]
+    {
+        let src = crate::engine::filter::parse_network(network).ok();
+        assert_eq!(passing(Filter { src, ..Filter::default() }), expected);
+    }
+}
