@@ -6,11 +6,13 @@
 #![no_std]
 
 mod record;
+mod run;
 mod settings;
 mod survey;
 mod totals;
 
 pub use record::{Cause, End, Evicted, Free, InsertCause, InsertFailed, Kind, New, Refused, RoomMade, Tuple};
+pub use run::{CensusRun, Progress, SUSPECTS, Suspects, Walk};
 pub use settings::{ABSENT, Settings};
 pub use survey::{
     Audit, AuditPhase, AuditTrigger, Census, Count, Gap, Ledger, Missed, NetnsName, Seen, Stats,

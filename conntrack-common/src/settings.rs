@@ -18,6 +18,12 @@ pub struct Settings {
     pub addr_net_list: u64,
     /// Address of `nf_ct_zone_dflt`, the zone of nearly every connection: comparing saves a read.
     pub addr_zone_default: u64,
+    /// Address of `nf_conntrack_hash`, the pointer to the table's buckets.
+    pub addr_hash: u64,
+    /// Address of `nf_conntrack_htable_size`, their number.
+    pub addr_hash_size: u64,
+    /// Address of `nf_conntrack_generation`, odd while the table is being resized, then another.
+    pub addr_generation: u64,
     /// A wakeup of the incidents ring is due this long after the last, in nanoseconds.
     pub incident_wake_ns: u64,
     /// Unread bytes in the entries ring from which its consumer is woken early.
@@ -46,13 +52,25 @@ pub struct Settings {
     pub ct_mark: u32,
     /// `nf_conn.timeout`
     pub ct_timeout: u32,
+    /// `nf_conn.ct_general.use`
+    pub ct_use: u32,
+    /// `nf_conn.ext`
+    pub ct_ext: u32,
+    /// `nf_ct_ext.offset[NF_CT_EXT_TSTAMP]`, or [`ABSENT`] without CONFIG_NF_CONNTRACK_TIMESTAMP.
+    pub ext_tstamp: u32,
+    /// `nf_conntrack_tuple_hash.tuple`
+    pub node_tuple: u32,
+    /// Size of `nf_conntrack_tuple_hash`.
+    pub node_size: u32,
+    /// `sk_buff._nfct`
+    pub skb_nfct: u32,
+    /// `net.net_cookie`, from 5.13 a number of its own for each; else [`ABSENT`].
+    pub net_cookie: u32,
     /// 1 to put the mark into every [`Free`](crate::Free).
     pub read_mark: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 104);
+const _: () = assert!(size_of::<Settings>() == 152);
 
 impl Settings {
     /// Nothing known: what the object holds until the loader writes it.
@@ -61,6 +79,9 @@ impl Settings {
         addr_net_id: 0,
         addr_net_list: 0,
         addr_zone_default: 0,
+        addr_hash: 0,
+        addr_hash_size: 0,
+        addr_generation: 0,
         incident_wake_ns: 0,
         entries_wake_bytes: u64::MAX,
         net_inum: ABSENT,
@@ -75,7 +96,13 @@ impl Settings {
         ct_status: ABSENT,
         ct_mark: ABSENT,
         ct_timeout: ABSENT,
+        ct_use: ABSENT,
+        ct_ext: ABSENT,
+        ext_tstamp: ABSENT,
+        node_tuple: ABSENT,
+        node_size: ABSENT,
+        skb_nfct: ABSENT,
+        net_cookie: ABSENT,
         read_mark: 0,
-        reserved: 0,
     };
 }

@@ -68,3 +68,22 @@ pub fn leave(frame: u64) -> Option<Request> {
     let _ = SPILL.remove(frame);
     Some(request)
 }
+
+/// Packets being confirmed, by the frame. Rarely hooked, so a plain map does.
+#[map(name = "CTW_CONFIRMS")]
+static CONFIRMS: HashMap<u64, u64> = HashMap::with_max_entries(1024, 0);
+
+/// Keeps the packet a call of `__nf_conntrack_confirm` is for.
+#[inline(always)]
+pub fn enter_confirm(frame: u64, skb: u64) {
+    let _ = CONFIRMS.insert(frame, skb, u64::from(BPF_ANY));
+}
+
+/// Takes it; `None` if the call was not caught.
+#[inline(always)]
+pub fn leave_confirm(frame: u64) -> Option<u64> {
+    // SAFETY: a map value, copied at once.
+    let skb = *unsafe { CONFIRMS.get(frame) }?;
+    let _ = CONFIRMS.remove(frame);
+    Some(skb)
+}

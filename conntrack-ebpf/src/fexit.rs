@@ -1,6 +1,6 @@
 //! Shells for fentry and fexit, on vmlinux or on the module: arguments and result come in one context.
 //!
-//! Loaded by `kernel/tracing.rs`, which resolves the functions itself; the section names are for aya's parser.
+//! Loaded by `kernel/tracing_link.rs`, which resolves the functions itself; the section names are for aya's parser.
 
 use aya_ebpf::{
     macros::{fentry, fexit},
@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use crate::{
     alloc::{self, Request},
-    early_drop, free,
+    early_drop, free, insertion,
     kernel::setting,
 };
 
@@ -35,6 +35,24 @@ fn inum(net: *const u8) -> u32 {
 #[fentry(function = "early_drop")]
 pub fn ctw_early_entry(ctx: FEntryContext) -> i32 {
     early_drop::entered(ctx.arg(1));
+    0
+}
+
+#[fentry(function = "nf_ct_resolve_clash")]
+pub fn ctw_clash_entry(ctx: FEntryContext) -> i32 {
+    insertion::clashing(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+#[fexit(function = "nf_ct_resolve_clash")]
+pub fn ctw_clash_exit(ctx: FExitContext) -> i32 {
+    insertion::clashed(ctx.arg(3));
+    0
+}
+
+#[fexit(function = "__nf_conntrack_confirm")]
+pub fn ctw_conf_exit(ctx: FExitContext) -> i32 {
+    insertion::confirmed(ctx.arg(0), ctx.arg(1));
     0
 }
 

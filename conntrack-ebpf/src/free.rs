@@ -10,8 +10,8 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use conntrack_common::{ABSENT, End, Evicted, Free, Kind, PerCpu};
 
 use crate::{
-    early_drop,
-    kernel::{self, read, read_into, setting},
+    early_drop, insertion,
+    kernel::{self, CONFIRMED, read, read_into, setting},
     maps,
 };
 
@@ -21,19 +21,23 @@ pub fn entered(ct: u64) {
     let Some(cpu) = maps::cpu() else { return };
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let status: u32 = read(ct + u64::from(setting!(ct_status)));
+    let status = kernel::status(ct);
     let for_hash = early_drop::victim(cpu, ct);
     cpu.totals.freed += 1;
+    let mut end = End::Other;
     if let Some(hash) = for_hash {
         cpu.totals.evicted += 1;
         evicted(cpu, ct, status, hash, now);
+        end = End::Evicted;
+    } else if status & CONFIRMED == 0 {
+        end = unconfirmed(cpu, ct, status);
     }
     let mark = if setting!(read_mark) == 1 { mark(ct) } else { 0 };
     maps::send_entry(cpu, |record: *mut Free| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Free as u8;
-            (*record).end = if for_hash.is_some() { End::Evicted } else { End::Other } as u8;
+            (*record).end = end as u8;
             (*record).status = status as u16;
             (*record).mark = mark;
             (*record).ktime_ns = now;
@@ -42,15 +46,26 @@ pub fn entered(ct: u64) {
     });
 }
 
+/// The packet that made it never left.
+#[inline(always)]
+fn unconfirmed(cpu: &mut PerCpu, ct: u64, status: u32) -> End {
+    if insertion::was_refused(cpu, ct, status) {
+        End::NotInserted
+    } else {
+        cpu.totals.unconfirmed += 1;
+        End::Other
+    }
+}
+
 #[inline(always)]
 fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32, now: u64) {
-    let net: u64 = read(ct + u64::from(setting!(ct_net)));
+    let net = kernel::net(ct);
     let netns = kernel::netns(net);
-    let zone = if setting!(ct_zone) == ABSENT { 0 } else { read(ct + u64::from(setting!(ct_zone))) };
+    let zone = kernel::zone(ct);
     let count = kernel::count(net);
     let max = kernel::max();
     let mark = mark(ct);
-    let tuple = ct + u64::from(setting!(ct_tuple));
+    let tuple = kernel::original(ct);
     maps::send_incident(cpu, now, |record: *mut Evicted| {
         // SAFETY: a reserved record; every field is written.
         unsafe {

@@ -41,6 +41,57 @@ pub fn read_into<T: Copy>(destination: *mut T, address: u64) {
     unsafe { bpf_probe_read_kernel(destination.cast(), size_of::<T>() as u32, address as *const _) };
 }
 
+/// `nf_conn.status` bits (include/uapi/linux/netfilter/nf_conntrack_common.h): `IPS_CONFIRMED`.
+pub const CONFIRMED: u32 = 1 << 3;
+/// `IPS_DYING`
+pub const DYING: u32 = 1 << 9;
+/// `IPS_SRC_NAT | IPS_DST_NAT`
+pub const NAT: u32 = 1 << 4 | 1 << 5;
+
+/// `nf_conn.status`
+#[inline(always)]
+pub fn status(ct: u64) -> u32 {
+    read(ct + u64::from(setting!(ct_status)))
+}
+
+/// `nf_ct_zone(ct)->id`, 0 where the kernel has no zones.
+#[inline(always)]
+pub fn zone(ct: u64) -> u16 {
+    let at = setting!(ct_zone);
+    if at == ABSENT { 0 } else { read(ct + u64::from(at)) }
+}
+
+/// The `struct net` of an entry.
+#[inline(always)]
+pub fn net(ct: u64) -> u64 {
+    read(ct + u64::from(setting!(ct_net)))
+}
+
+/// Where an entry keeps its original tuple; its reply tuple is one node further.
+#[inline(always)]
+pub fn original(ct: u64) -> u64 {
+    ct + u64::from(setting!(ct_tuple))
+}
+
+/// Where an entry keeps its reply tuple.
+#[inline(always)]
+pub fn reply(ct: u64) -> u64 {
+    original(ct) + u64::from(setting!(node_size))
+}
+
+/// The entry a packet belongs to: `sk_buff._nfct` without its three bits of `ctinfo`.
+#[inline(always)]
+pub fn entry_of(skb: u64) -> u64 {
+    read::<u64>(skb + u64::from(setting!(skb_nfct))) & !7
+}
+
+/// What tells a `struct net` from a later one with its inode number: its cookie, else its address.
+#[inline(always)]
+pub fn cookie(net: u64) -> u64 {
+    let at = setting!(net_cookie);
+    if at == ABSENT { net } else { read(net + u64::from(at)) }
+}
+
 /// Inode number of a `struct net`.
 #[inline(always)]
 pub fn netns(net: u64) -> u32 {

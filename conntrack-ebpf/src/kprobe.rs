@@ -9,7 +9,7 @@ use aya_log_ebpf::debug;
 
 use crate::{
     alloc::{self, Request},
-    calls, early_drop, free, kernel,
+    calls, early_drop, free, insertion, kernel,
 };
 
 #[kprobe]
@@ -40,6 +40,32 @@ pub fn ctw_alloc_ret(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub fn ctw_early_call(ctx: ProbeContext) -> u32 {
     early_drop::entered(ctx.arg::<u64>(1).unwrap_or(0) as u32);
+    0
+}
+
+#[kprobe]
+pub fn ctw_clash_call(ctx: ProbeContext) -> u32 {
+    insertion::clashing(ctx.arg(0).unwrap_or(0), ctx.arg(1).unwrap_or(0));
+    0
+}
+
+#[kretprobe]
+pub fn ctw_clash_ret(ctx: RetProbeContext) -> u32 {
+    insertion::clashed(ctx.ret());
+    0
+}
+
+#[kprobe]
+pub fn ctw_conf_call(ctx: ProbeContext) -> u32 {
+    calls::enter_confirm(stack_pointer(ctx.regs), ctx.arg(0).unwrap_or(0));
+    0
+}
+
+#[kretprobe]
+pub fn ctw_conf_ret(ctx: RetProbeContext) -> u32 {
+    if let Some(skb) = calls::leave_confirm(stack_pointer(ctx.regs) - RETURN_ADDRESS_BYTES) {
+        insertion::confirmed(skb, ctx.ret());
+    }
     0
 }
 

@@ -1,7 +1,7 @@
 //! The eBPF programs of ctwatch: what conntrack allocates, refuses, evicts and frees, as it happens.
 //!
-//! `alloc`, `early_drop` and `free` are the bodies, `fexit` and `kprobe` thin shells over them; `census` is
-//! run by the loader. On the host this crate is an empty binary, so that `--workspace` works.
+//! `alloc`, `early_drop`, `insertion` and `free` are the bodies, `fexit` and `kprobe` thin shells over them;
+//! `census`, `walk` and `examine` are run by the loader. On the host this crate is an empty binary, so that `--workspace` works.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
@@ -14,15 +14,23 @@ mod census;
 #[cfg(target_arch = "bpf")]
 mod early_drop;
 #[cfg(target_arch = "bpf")]
+mod examine;
+#[cfg(target_arch = "bpf")]
 mod fexit;
 #[cfg(target_arch = "bpf")]
 mod free;
+#[cfg(target_arch = "bpf")]
+mod insertion;
 #[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
 mod kprobe;
 #[cfg(target_arch = "bpf")]
+mod look;
+#[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod walk;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

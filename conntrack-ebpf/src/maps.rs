@@ -5,17 +5,17 @@ use core::{arch::asm, cell::UnsafeCell};
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{LruHashMap, PerCpuArray, RingBuf},
+    maps::{LruHashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use conntrack_common::{PerCpu, RefusalKey, Refusals};
 
 use crate::kernel::setting;
 
-/// New and Free of every CPU, in order. The loader sets the size.
+/// New and Free of every CPU and what the walk sees, in order. The loader sets the size.
 #[map(name = "CTW_ENTRIES")]
 static ENTRIES: RingBuf = RingBuf::with_byte_size(1 << 23, 0);
 
-/// Refused, Evicted, RoomMade, Count.
+/// Refused, Evicted, RoomMade, InsertFailed, Count.
 #[map(name = "CTW_INCIDENTS")]
 static INCIDENTS: RingBuf = RingBuf::with_byte_size(1 << 21, 0);
 
@@ -97,6 +97,13 @@ pub fn send_incident<T: 'static>(cpu: &mut PerCpu, now: u64, fill: impl FnOnce(*
         }
         None => count_lost(&mut cpu.totals.lost_incidents),
     }
+}
+
+/// A place in the entries ring, in order with what hooks send; nobody is woken for it. None: there is no room,
+/// which is not counted as a loss.
+#[inline(always)]
+pub fn place_of_entry<T: 'static>() -> Option<RingBufEntry<T>> {
+    ENTRIES.reserve::<T>(0)
 }
 
 /// Adds one to a sum that several programs of this CPU write.

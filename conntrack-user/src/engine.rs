@@ -1,7 +1,9 @@
 //! Pure: bytes and times come in as arguments, state and notices come out. No I/O, no clocks, no kernel.
 
+pub mod account;
 pub mod batch;
 pub mod btf;
+pub mod ctnetlink;
 pub mod decode;
 pub mod episode;
 pub mod filter;
@@ -15,6 +17,7 @@ pub mod notice;
 pub mod saturation;
 pub mod snapshot;
 pub mod sources;
+pub mod statistics;
 pub mod tally;
 pub mod tuple;
 

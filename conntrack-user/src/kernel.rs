@@ -1,16 +1,24 @@
 //! Everything that touches the kernel: what it is, what lets us in, what streams out. All `unsafe` is here.
 
 pub mod attach;
+mod audit;
 pub mod backend;
+mod bpf;
 mod census;
 pub mod clock;
-pub mod drain;
+pub mod control;
+pub mod ctnetlink;
+mod drain;
 pub mod error;
+mod hooks;
 mod kallsyms;
 mod kprobe;
 mod layout;
+mod module;
 pub mod netns;
 pub mod object;
 pub mod privilege;
+mod readings;
+pub mod source;
 mod sysctl;
 mod tracing_link;

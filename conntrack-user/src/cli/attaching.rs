@@ -1,5 +1,7 @@
 //! Options of every command that attaches to the kernel.
 
+use std::time::Duration;
+
 use crate::kernel::{attach, backend::BackendChoice};
 
 use super::values;
@@ -20,6 +22,14 @@ pub struct AttachArgs {
     #[arg(long, default_value = "2M", value_name = "BYTES", value_parser = values::ring_bytes)]
     incidents_ring: u32,
 
+    /// Time between two audits against the kernel's own table; a loss or a missed event brings one at once
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = values::duration)]
+    audit: Duration,
+
+    /// Wait for conntrack if it is not loaded yet
+    #[arg(long)]
+    pub wait: bool,
+
     /// Share of nf_conntrack_max from which there is pressure, in percent
     #[arg(long, default_value_t = 80, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(10..=99))]
     pub warn: u8,
@@ -33,6 +43,7 @@ impl AttachArgs {
             entries_ring_bytes: self.entries_ring,
             incidents_ring_bytes: self.incidents_ring,
             read_mark,
+            audit_ns: u64::try_from(self.audit.as_nanos()).unwrap_or(u64::MAX),
         }
     }
 }

@@ -14,9 +14,9 @@ use crate::{
         batch::Batch,
         monitor::{Config, Engine},
         saturation::Thresholds,
-        snapshot::{Attached, Trust},
+        snapshot::Attached,
     },
-    kernel::{attach, drain::Source, netns},
+    kernel::{attach, control::Control, error::AttachError, source::Source},
 };
 
 use super::{attaching::AttachArgs, failure::Failure};
@@ -25,6 +25,8 @@ use super::{attaching::AttachArgs, failure::Failure};
 pub struct Session {
     /// What attaching came to.
     pub attached: Attached,
+    /// Whether entries that were there before come to be known, by a first audit.
+    audits: bool,
     engine: Engine,
     source: Source,
     signals: Signals,
@@ -36,49 +38,53 @@ impl Session {
     pub fn attach(args: &AttachArgs, read_mark: bool) -> Result<Self, Failure> {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-        let signals = runtime.block_on(async { Signals::listen() })?;
-        let mut attached = attach::attach(&args.options(read_mark))?;
-        let trust = Trust {
-            backend: attached.backend.name().to_owned(),
-            degradations: attached.degradations.iter().map(ToString::to_string).collect(),
-        };
+        let mut signals = runtime.block_on(async { Signals::listen() })?;
+        let options = args.options(read_mark);
+        let mut attached = runtime.block_on(wait_and_attach(&options, args.wait, &mut signals))?;
+        let trust = attached.trust();
+        let audits = attached.audits();
         let (ktime_ns, wall) = (attached.since_ktime_ns, attached.wall.now());
-        let mut engine = Engine::new(Config {
+        let engine = Engine::new(Config {
             thresholds: Thresholds::warn_at(args.warn),
             ..Config::new(ktime_ns, wall, trust.clone())
         });
-        for (inum, name) in netns::names() {
-            engine.name_netns(inum, name);
-        }
-        let source = Source::spawn(attached)?;
-        Ok(Self { attached: Attached { ktime_ns, wall, trust }, engine, source, signals, runtime })
+        let source = Source::spawn(attached, options)?;
+        Ok(Self { attached: Attached { ktime_ns, wall, trust }, audits, engine, source, signals, runtime })
     }
 
-    /// Hands every batch to `each` until `limit` has passed or SIGINT or SIGTERM came, then detaches and hands
-    /// over what was still in the rings. An error of `each` ends the run.
+    /// Hands every batch to `each` until `limit` has passed, and the entries that were there before are known, or
+    /// SIGINT or SIGTERM came; then detaches and hands over what was still in the rings. An error of `each` ends
+    /// the run.
     pub fn run(
         self,
         limit: Option<Duration>,
         mut each: impl FnMut(&mut Engine, &Batch) -> Result<()>,
     ) -> Result<Engine> {
-        let Self { attached: _, mut engine, mut source, mut signals, runtime } = self;
+        let Self { attached: _, audits, mut engine, mut source, mut signals, runtime } = self;
+        let control = source.control.clone();
         let outcome = runtime.block_on(async {
-            let stop_asked = signals.or_after(limit);
-            tokio::pin!(stop_asked);
-            let mut stopping = false;
+            let time_is_over = after(limit);
+            tokio::pin!(time_is_over);
+            let (mut over, mut stopping) = (false, false);
             loop {
                 tokio::select! {
                     biased;
-                    () = &mut stop_asked, if !stopping => {
+                    () = signals.received(), if !stopping => {
                         stopping = true;
-                        source.stop.stop();
+                        control.stop();
                     }
+                    () = &mut time_is_over, if !over => over = true,
                     batch = source.batches.recv() => {
                         let Some(batch) = batch else { break Ok(()) };
                         if let Err(error) = each(&mut engine, &batch) {
                             break Err(error);
                         }
+                        answer(&mut engine, &control);
                     }
+                }
+                if over && !stopping && (engine.bootstrapped() || !audits) {
+                    stopping = true;
+                    control.stop();
                 }
             }
         });
@@ -88,6 +94,50 @@ impl Session {
         Ok(engine)
     }
 }
+
+/// What the engine wants to know of the kernel.
+fn answer(engine: &mut Engine, control: &Control) {
+    if let Some(suspects) = engine.suspects() {
+        control.examine(suspects);
+    }
+    if engine.wants_audit() {
+        control.audit();
+    }
+}
+
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => time::sleep(limit).await,
+        None => future::pending().await,
+    }
+}
+
+/// Attaches, if need be once conntrack is there.
+async fn wait_and_attach(
+    options: &attach::Options,
+    wait: bool,
+    signals: &mut Signals,
+) -> Result<attach::Attached, Failure> {
+    let mut said = false;
+    loop {
+        match attach::attach(options) {
+            Err(error @ AttachError::ConntrackAbsent) if wait => {
+                if !said {
+                    eprintln!("ctwatch: {error}; waiting for it");
+                    said = true;
+                }
+            }
+            outcome => return Ok(outcome?),
+        }
+        tokio::select! {
+            () = signals.received() => return Err(Failure::None),
+            () = time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Time between two looks whether conntrack is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The signals that ask for the end.
 struct Signals {
@@ -103,16 +153,9 @@ impl Signals {
         })
     }
 
-    /// Waits for one of them, or until the time is over.
-    async fn or_after(&mut self, limit: Option<Duration>) {
-        let time_is_over = async {
-            match limit {
-                Some(limit) => time::sleep(limit).await,
-                None => future::pending().await,
-            }
-        };
+    /// Waits for one of them.
+    async fn received(&mut self) {
         tokio::select! {
-            () = time_is_over => {}
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }

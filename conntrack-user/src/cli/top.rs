@@ -13,7 +13,8 @@ use super::{
 
 /// Show who holds the table, how full it is and what happens to it
 ///
-/// Counts begin when it attaches: entries that were there before are in the gauge, not in the list of sources.
+/// Entries that were there before it attached are found by walking the kernel's table; rates and sums begin when
+/// it attaches.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one table and end

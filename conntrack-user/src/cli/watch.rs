@@ -14,13 +14,13 @@ use super::{
     OutputFormat, attaching::AttachArgs, failure::Failure, filtering::FilterArgs, session::Session, values,
 };
 
-/// Print every state edge, refused connection and eviction as it happens
+/// Print every state edge, refused connection, eviction and failed insertion as it happens
 ///
 /// Evictions are folded into one line per second and network namespace unless -v is given. The last line sums
 /// up; it comes when the duration is over, or on SIGINT or SIGTERM.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Also print every new and every freed entry
+    /// Also print every new and every freed entry, and audits that found all in order
     #[arg(long)]
     all: bool,
 
@@ -96,6 +96,7 @@ impl<W: Write> Printer<W> {
     fn notice(&mut self, notice: &Notice, wall: WallClock) -> io::Result<()> {
         match notice {
             Notice::New { .. } | Notice::Free(_) if !self.all => Ok(()),
+            Notice::Audited(audited) if !self.all && !audited.is_news() => Ok(()),
             _ => self.told(notice, wall),
         }
     }

@@ -115,6 +115,11 @@ impl<'a> Btf<'a> {
         Ok(Self { strings: Strings { base: base_strings, split: split_strings }, types, first_split })
     }
 
+    /// Whether a module's types are there too.
+    pub fn has_split(&self) -> bool {
+        self.types.len() as u32 >= self.first_split
+    }
+
     /// The function of this name; one of the module's before one of vmlinux.
     pub fn func(&self, name: &str) -> Option<Func> {
         let (index, func) = self
@@ -145,6 +150,14 @@ impl<'a> Btf<'a> {
     /// Size in bytes of a struct.
     pub fn size_of(&self, name: &str) -> Result<u32, BtfError> {
         self.struct_named(name).map(|found| found.size_or_type)
+    }
+
+    /// Value of an enumerator, whatever enum it belongs to.
+    pub fn enumerator(&self, name: &str) -> Option<u32> {
+        let enums = self.types.iter().filter(|t| t.kind() == KIND_ENUM);
+        let mut values = enums.flat_map(|t| t.data.chunks_exact(8));
+        let found = values.find(|value| u32_at(value, 0).is_some_and(|at| self.strings.is(at, name)))?;
+        u32_at(found, 4)
     }
 
     /// A struct with members: split BTF of some kernels repeats types, and forward declarations have none.

@@ -40,7 +40,7 @@ impl Causes {
 
     /// Of all causes.
     pub fn total(&self) -> u64 {
-        self.table_full + self.no_memory + self.ctnetlink
+        self.table_full.saturating_add(self.no_memory).saturating_add(self.ctnetlink)
     }
 }
 
@@ -119,6 +119,18 @@ impl Open {
     pub fn evicted(&mut self, victim: IpAddr) {
         self.episode.evicted += 1;
         self.evicted.add(victim, 1);
+    }
+
+    /// The kernel's statistics tell that so many more were, but not who; `refusal` stands for them.
+    pub fn counted(&mut self, refusal: &Refusal, refused: u64, evicted: u64) {
+        if refused > 0 {
+            self.refused(refusal);
+            let causes = &mut self.episode.refused;
+            causes.table_full = causes.table_full.saturating_add(refused - 1);
+            self.refused.add_other(refused - 1);
+        }
+        self.episode.evicted = self.episode.evicted.saturating_add(evicted);
+        self.evicted.add_other(evicted);
     }
 
     /// What is known so far, or in the end.

@@ -38,6 +38,8 @@ pub struct Holders {
     pub protocols: Ranking<Proto>,
     /// By age, under each of [`AGE_BOUNDS_S`] and over the last.
     pub ages: [u64; AGE_BOUNDS_S.len() + 1],
+    /// Those whose age is not known: they are older than the attachment.
+    pub age_unknown: u64,
     /// New entries by source address over the minute before.
     pub arrivals: Ranking<IpAddr>,
     /// How long that minute was: 50 to 60 s, less soon after the attachment.
@@ -48,21 +50,25 @@ impl Holders {
     /// Takes the picture. `since_ktime_ns` is when counting began.
     pub fn freeze(netns: u32, ktime_ns: u64, since_ktime_ns: u64, live: &Live, sources: &Sources) -> Self {
         let mut holders = Self { ktime_ns, ..Self::default() };
-        holders.freeze_entries(netns, live);
+        holders.freeze_entries(netns, live, sources);
         holders.freeze_sources(netns, since_ktime_ns, sources);
         holders
     }
 
     /// What only the entries know.
-    fn freeze_entries(&mut self, netns: u32, live: &Live) {
+    fn freeze_entries(&mut self, netns: u32, live: &Live, sources: &Sources) {
+        let members = sources.of_netns(netns);
         let (mut destinations, mut ports) = (Tally::new(KEYS), Tally::new(KEYS));
         let mut protocols = [0u64; 256];
-        for entry in live.iter().filter(|entry| entry.netns == netns) {
+        for entry in live.iter().filter(|entry| members.contains(entry.source)) {
             self.entries += 1;
             destinations.add(entry.dst, 1);
             ports.add((entry.proto, entry.dport), 1);
             protocols[usize::from(entry.proto.0)] += 1;
-            self.ages[age_bucket(self.ktime_ns.saturating_sub(entry.born_ktime_ns))] += 1;
+            match entry.age_ns(self.ktime_ns) {
+                Some(age_ns) => self.ages[age_bucket(age_ns)] += 1,
+                None => self.age_unknown += 1,
+            }
         }
         self.destinations = destinations.ranking(ROWS);
         self.ports = ports.ranking(ROWS);
@@ -130,20 +136,21 @@ mod tests {
         let other = IpAddr::from([10, 1, 7, 1]);
         put(30, S, Connection { src: other, proto: Proto::TCP, dport: 443, ..testing::connection(1) });
         put(31, S, Connection { netns: 2, ..testing::connection(1) });
+        put(32, 0, testing::connection(5));
 
         let holders = Holders::freeze(1, 105 * S, 80 * S, &live, &sources);
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         let network = |text: &str| text.parse::<IpNet>().expect("a network");
-        assert_eq!(holders.entries, 31);
-        assert_eq!(holders.sources.top, [(address("10.1.0.5"), 20), (address("10.1.0.6"), 10), (other, 1)]);
-        assert_eq!(holders.prefixes.top, [(network("10.1.0.0/24"), 30), (network("10.1.7.0/24"), 1)]);
-        assert_eq!(holders.destinations.top, [(address("10.99.0.1"), 31)]);
-        assert_eq!(holders.ports.top, [((Proto::UDP, 5000), 30), ((Proto::TCP, 443), 1)]);
-        assert_eq!(holders.protocols.top, [(Proto::UDP, 30), (Proto::TCP, 1)]);
-        assert_eq!(holders.ages, [0, 30, 0, 1, 0, 0, 0]);
+        assert_eq!(holders.entries, 32);
+        assert_eq!(holders.sources.top, [(address("10.1.0.5"), 21), (address("10.1.0.6"), 10), (other, 1)]);
+        assert_eq!(holders.prefixes.top, [(network("10.1.0.0/24"), 31), (network("10.1.7.0/24"), 1)]);
+        assert_eq!(holders.destinations.top, [(address("10.99.0.1"), 32)]);
+        assert_eq!(holders.ports.top, [((Proto::UDP, 5000), 31), ((Proto::TCP, 443), 1)]);
+        assert_eq!(holders.protocols.top, [(Proto::UDP, 31), (Proto::TCP, 1)]);
+        assert_eq!((holders.ages, holders.age_unknown), ([0, 30, 0, 1, 0, 0, 0], 1));
         assert_eq!(holders.arrivals_window_ns, 25 * S, "since the attachment");
         let rates: Vec<_> = holders.arrival_rates().collect();
-        assert_eq!(rates, [(address("10.1.0.5"), 0.8), (address("10.1.0.6"), 0.4)]);
+        assert_eq!(rates, [(address("10.1.0.5"), 0.84), (address("10.1.0.6"), 0.4)]);
     }
 
     #[test]

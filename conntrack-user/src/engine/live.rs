@@ -14,12 +14,10 @@ use super::tuple::{Connection, Proto};
 /// One live entry; its netns and source address are those of its [`SourceId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When it was allocated.
+    /// When it was allocated; 0 if that was not seen and the kernel does not tell.
     pub born_ktime_ns: u64,
     /// Who opened it.
     pub source: SourceId,
-    /// Inode number of the network namespace (also known to the source; kept here for passes over the table).
-    pub netns: u32,
     /// Original destination.
     pub dst: IpAddr,
     /// Layer 4 protocol.
@@ -30,6 +28,21 @@ pub struct Entry {
     pub sport: u16,
     /// Destination port.
     pub dport: u16,
+    /// Mark of the last audit that saw it; 0 if none did.
+    pub seen: u16,
+    /// How it came to be known.
+    pub origin: Origin,
+}
+
+/// How an entry came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Its `New` told.
+    Told,
+    /// The first audit found it: it was there before.
+    Found,
+    /// A later audit found it: its `New` was lost or missed.
+    Missed,
 }
 
 // With hashbrown's load of at most 7/8 and growth by two: 56 to 112 bytes per entry.
@@ -37,15 +50,28 @@ const _: () = assert!(size_of::<(u64, Entry)>() == 48);
 
 impl Entry {
     /// The entry that a connection of that source becomes.
+    #[inline]
     pub fn new(connection: &Connection, source: SourceId, born_ktime_ns: u64) -> Self {
-        let Connection { netns, zone, proto, src: _, dst, sport, dport } = *connection;
-        Self { born_ktime_ns, source, netns, dst, proto, zone, sport, dport }
+        let Connection { netns: _, zone, proto, src: _, dst, sport, dport } = *connection;
+        Self { born_ktime_ns, source, dst, proto, zone, sport, dport, seen: 0, origin: Origin::Told }
     }
 
-    /// The connection it is, given the address its source stands for.
-    pub fn connection(&self, src: IpAddr) -> Connection {
-        let Self { born_ktime_ns: _, source: _, netns, dst, proto, zone, sport, dport } = *self;
+    /// The connection it is, given the namespace and address its source stands for.
+    #[inline]
+    pub fn connection(&self, netns: u32, src: IpAddr) -> Connection {
+        let Self { born_ktime_ns: _, source: _, dst, proto, zone, sport, dport, seen: _, origin: _ } = *self;
         Connection { netns, zone, proto, src, dst, sport, dport }
+    }
+
+    /// When it was allocated, if that is known.
+    pub fn born(&self) -> Option<u64> {
+        (self.born_ktime_ns != 0).then_some(self.born_ktime_ns)
+    }
+
+    /// How old it is at a time, if that is known.
+    #[inline]
+    pub fn age_ns(&self, ktime_ns: u64) -> Option<u64> {
+        Some(ktime_ns.saturating_sub(self.born()?))
     }
 }
 
@@ -84,9 +110,31 @@ impl Live {
         self.entries.get(&ct)
     }
 
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, ct: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(&ct)
+    }
+
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
+    }
+
+    /// Addresses of the entries that are `wanted`, in no order.
+    pub fn select(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<u64> {
+        let wanted = |(ct, entry): (&u64, &Entry)| wanted(entry).then_some(*ct);
+        self.entries.iter().filter_map(wanted).collect()
+    }
+
+    /// Takes out the entries that are `doomed`.
+    #[must_use = "removed entries must leave the sums"]
+    pub fn extract(&mut self, doomed: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        self.entries.extract_if(|_, entry| doomed(entry)).map(|(_, entry)| entry).collect()
+    }
+
+    /// Takes out all.
+    pub fn clear(&mut self) {
+        self.entries.clear();
     }
 
     /// How many there are.

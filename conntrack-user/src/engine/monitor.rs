@@ -1,28 +1,31 @@
 //! The engine: applies batches to the live table, the sums and the states, and says what happened.
 
+mod audit;
+mod incidents;
 mod netns;
+mod readings;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use conntrack_common::{
-    Cause, Count, End, Evicted, Free, Ledger, New, RefusalKey, Refused, RoomMade, Totals, Tuple,
-};
+use conntrack_common::{End, Free, New, Totals};
 
+use super::account::Events;
 use super::batch::{Batch, WallClock};
 use super::decode::{DecodeError, Merged, Record, Records};
 use super::episode::{Episode, Open};
 use super::filter::Filter;
-use super::gauge::Level;
 use super::held::Held;
 use super::holders::Holders;
 use super::live::{self, Entry, Live};
-use super::notice::{Eviction, Freed, Lost, Notice, Refusal};
+use super::notice::{Freed, Notice};
 use super::saturation::{Edge, State, Thresholds};
-use super::snapshot::{self, Events, Snapshot, Summary, Trust};
+use super::snapshot::{self, Snapshot, Summary, Trust};
 use super::sources::Sources;
-use super::tuple::{Connection, Status, address};
+use super::tuple::{Connection, Status};
+use audit::Audits;
 use netns::Namespaces;
+use readings::Before;
 
 /// What an engine is told at its start.
 #[derive(Clone, Debug)]
@@ -68,7 +71,11 @@ pub struct Engine {
     own: Totals,
     /// What the kernel's sums said last.
     kernel: Totals,
+    /// Failed insertions of which the statistics do not tell the cause.
+    failed_unknown: u64,
     events: Events,
+    audits: Audits,
+    before: Before,
     past: VecDeque<Arc<Episode>>,
     interval_start: u64,
     new_before: u64,
@@ -87,7 +94,10 @@ impl Engine {
             next_deadline: u64::MAX,
             own: Totals::default(),
             kernel: Totals::default(),
+            failed_unknown: 0,
             events: Events::default(),
+            audits: Audits::default(),
+            before: Before::default(),
             past: VecDeque::new(),
             interval_start: config.since_ktime_ns,
             new_before: 0,
@@ -156,18 +166,21 @@ impl Engine {
         let interval_ns = self.ktime_ns.saturating_sub(self.interval_start);
         let (totals, entries) = (self.totals(), self.live.len() as u64);
         let sources = snapshot::top_sources(&self.sources, k, filter, interval_ns);
-        let new = self.own.new - self.new_before;
+        let new = self.own.new.saturating_sub(self.new_before);
+        let sums = snapshot::sums(&totals, self.failed_unknown);
         let snapshot = Snapshot {
             ktime_ns: self.ktime_ns,
             wall: self.wall,
             since_ktime_ns: self.config.since_ktime_ns,
             interval_ns,
             trust: self.config.trust.clone(),
-            events: self.events,
+            events: self.events.clone(),
             totals,
+            failed_unknown: self.failed_unknown,
+            statistics: self.netns.statistics(totals.clash_resolved),
             entries,
             netns: self.netns.rows(interval_ns),
-            other: snapshot::other(entries, &totals, new, interval_ns, &sources),
+            other: snapshot::other(entries, &sums, new, interval_ns, &sources),
             sources,
             tracked_sources: self.sources.len(),
             episodes: self.episodes(),
@@ -178,13 +191,16 @@ impl Engine {
 
     /// The account of the run so far.
     pub fn summary(&self) -> Summary {
+        let totals = self.totals();
         Summary {
             ktime_ns: self.ktime_ns,
             wall: self.wall,
             since_ktime_ns: self.config.since_ktime_ns,
             trust: self.config.trust.clone(),
-            events: self.events,
-            totals: self.totals(),
+            events: self.events.clone(),
+            totals,
+            failed_unknown: self.failed_unknown,
+            statistics: self.netns.statistics(totals.clash_resolved),
             episodes: self.episodes(),
         }
     }
@@ -214,6 +230,7 @@ impl Engine {
             let found = match record {
                 Record::New(record) => self.live.get(record.get().ct).is_some(),
                 Record::Free(record) => self.live.get(record.get().ct).is_some(),
+                Record::Seen(record) => self.live.get(record.get().ct).is_some(),
                 _ => false,
             };
             std::hint::black_box(found);
@@ -232,14 +249,14 @@ impl Engine {
             Record::RoomMade(record) => self.room_made(&record.get(), tell),
             Record::Count(record) => self.count(&record.get(), tell),
             Record::Ledger(record) => self.ledger(&record.get()),
-            Record::Seen(_)
-            | Record::Audit(_)
-            | Record::InsertFailed(_)
-            | Record::Census(_)
-            | Record::Stats(_)
-            | Record::Missed(_)
-            | Record::NetnsName(_)
-            | Record::Gap(_) => {}
+            Record::Seen(record) => self.seen(&record.get()),
+            Record::Audit(record) => self.audit(&record.get(), tell),
+            Record::InsertFailed(record) => self.insert_failed(&record.get(), tell),
+            Record::Census(record) => self.census(&record.get()),
+            Record::Stats(record) => self.statistics(&record.get(), tell),
+            Record::Missed(record) => self.missed(&record.get()),
+            Record::NetnsName(record) => self.netns_name(&record.get()),
+            Record::Gap(record) => self.gap(&record.get(), tell),
         }
     }
 
@@ -250,130 +267,39 @@ impl Engine {
         self.own.new += 1;
         let source = self.sources.new_entry(netns, connection.src, ktime_ns);
         if let Some(old) = self.live.insert(ct, Entry::new(&connection, source, ktime_ns)) {
-            self.overwritten(&old);
+            self.known_already(record, &connection, &old);
         }
         let edge = self.netns.get(netns).born(ktime_ns);
         tell(Notice::New { ktime_ns, connection });
         self.edge(netns, edge, tell);
     }
 
-    /// The kernel has reused the address, so the old entry was freed unseen.
-    #[cold]
-    fn overwritten(&mut self, old: &Entry) {
-        self.events.overwritten += 1;
-        self.own.freed += 1;
-        self.sources.freed(old.source);
-        self.netns.get(old.netns).freed_unseen();
-    }
-
     fn freed(&mut self, record: &Free, tell: &mut impl FnMut(Notice)) {
         let Free { kind: _, end, status, mark, ktime_ns, ct } = *record;
+        let (end, status) = (End::from_byte(end).unwrap_or(End::Other), Status(status.into()));
+        let unconfirmed = end == End::Other && !status.confirmed();
         self.events.seen += 1;
         self.own.freed += 1;
+        self.own.unconfirmed += u64::from(unconfirmed);
         let Some(entry) = self.live.remove(ct) else {
-            self.events.unknown_free += 1;
-            return;
+            return self.freed_of_nobody();
         };
-        let src = self.sources.freed(entry.source);
-        let edge = self.netns.get(entry.netns).freed(ktime_ns);
+        let (netns, src) = self.sources.freed(entry.source);
+        let it = self.netns.get(netns);
+        if unconfirmed {
+            it.sums.unconfirmed += 1;
+            self.sources.unconfirmed(entry.source);
+        }
+        let edge = it.freed(ktime_ns);
         tell(Notice::Free(Freed {
             ktime_ns,
-            connection: entry.connection(src),
-            status: Status(status.into()),
+            connection: entry.connection(netns, src),
+            status,
             mark,
-            lifetime_ns: ktime_ns.saturating_sub(entry.born_ktime_ns),
-            evicted: end == End::Evicted as u8,
+            lifetime_ns: entry.age_ns(ktime_ns),
+            end,
         }));
-        self.edge(entry.netns, edge, tell);
-    }
-
-    fn refused(&mut self, record: &Refused, tell: &mut impl FnMut(Notice)) {
-        let Refused { kind: _, cause, zone, netns, ktime_ns, count, max, ref tuple } = *record;
-        let Some(cause) = Cause::from_byte(cause) else {
-            self.events.decode_errors += 1;
-            return;
-        };
-        self.events.seen += 1;
-        match cause {
-            Cause::TableFull => self.own.refused_table_full += 1,
-            Cause::NoMemory => self.own.refused_no_memory += 1,
-            Cause::Ctnetlink => self.own.refused_ctnetlink += 1,
-        }
-        let caught = netns != 0 && *tuple != Tuple::ZERO;
-        let connection = caught.then(|| Connection::new(netns, zone, tuple));
-        let refusal = Refusal { ktime_ns, netns, cause, connection, level: Level::new(count, max) };
-        let counts = match &refusal.connection {
-            Some(connection) => self.sources.refused(netns, connection.src, ktime_ns),
-            None => self.sources.refused_unknown(),
-        };
-        if netns != 0 {
-            self.refused_in(netns, &refusal, counts, tell);
-        }
-        tell(Notice::Refused(refusal));
-    }
-
-    fn refused_in(&mut self, netns: u32, refusal: &Refusal, counts: bool, tell: &mut impl FnMut(Notice)) {
-        let it = self.netns.get(netns);
-        it.sums.refused = it.sums.refused.saturating_add(counts.into());
-        let edge = match refusal.cause {
-            Cause::TableFull => it.refused(refusal),
-            // Not the table's fault: no state of it.
-            Cause::NoMemory | Cause::Ctnetlink => it.observed(refusal.ktime_ns, refusal.level),
-        };
         self.edge(netns, edge, tell);
-        if let Some(open) = &mut self.netns.get(netns).open {
-            open.refused(refusal);
-        }
-    }
-
-    fn evicted(&mut self, record: &Evicted, tell: &mut impl FnMut(Notice)) {
-        let &Evicted { zone, netns, ktime_ns, count, max, ct, ref tuple, status, mark, hash, .. } = record;
-        let victim = Connection::new(netns, zone, tuple);
-        let level = Level::new(count, max);
-        self.events.seen += 1;
-        self.own.evicted += 1;
-        self.sources.evicted(netns, victim.src);
-        let edge = self.netns.get(netns).evicted(ktime_ns, level);
-        self.edge(netns, edge, tell);
-        if let Some(open) = &mut self.netns.get(netns).open {
-            open.evicted(victim.src);
-        }
-        let age_ns = self.born(ct, &victim).map(|born| ktime_ns.saturating_sub(born));
-        let status = Status(status);
-        let eviction = Eviction { ktime_ns, victim, age_ns, status, mark, level, for_whom: None };
-        if let Some(oldest) = self.held.push(hash, eviction) {
-            tell(Notice::Evicted(oldest));
-        }
-    }
-
-    /// When a connection's entry was allocated. Where the entries ring lags behind, its address may still hold
-    /// the entry before.
-    fn born(&self, ct: u64, connection: &Connection) -> Option<u64> {
-        let entry = self.live.get(ct)?;
-        let src = self.sources.get(entry.source).src;
-        (entry.connection(src) == *connection).then_some(entry.born_ktime_ns)
-    }
-
-    fn room_made(&mut self, record: &RoomMade, tell: &mut impl FnMut(Notice)) {
-        let newcomer = Connection::new(record.netns, record.zone, &record.tuple);
-        self.held.claim(record.hash, newcomer, |eviction| tell(Notice::Evicted(eviction)));
-    }
-
-    fn count(&mut self, record: &Count, tell: &mut impl FnMut(Notice)) {
-        let level = Level::new(record.count, record.max);
-        let edge = self.netns.get(record.netns).observed(record.ktime_ns, level);
-        self.edge(record.netns, edge, tell);
-    }
-
-    /// Makes good what lost incidents left out of a source's sums. That they were lost is told by the totals.
-    fn ledger(&mut self, record: &Ledger) {
-        let RefusalKey { netns, l3num, src } = record.key;
-        if netns == 0 {
-            return;
-        }
-        let missed = self.sources.refused_in_all(netns, address(l3num, src), &record.refusals);
-        let sums = &mut self.netns.get(netns).sums;
-        sums.refused = sums.refused.saturating_add(missed);
     }
 
     /// Time has come so far.
@@ -436,19 +362,6 @@ impl Engine {
             if self.past.len() > self.config.max_episodes {
                 self.past.pop_front();
             }
-        }
-    }
-
-    fn reconcile(&mut self, totals: &Totals, tell: &mut impl FnMut(Notice)) {
-        let before = std::mem::replace(&mut self.kernel, *totals);
-        let lost = Lost {
-            ktime_ns: self.ktime_ns,
-            entries: totals.lost_entries.saturating_sub(before.lost_entries),
-            incidents: totals.lost_incidents.saturating_sub(before.lost_incidents),
-            unmatched: totals.unmatched.saturating_sub(before.unmatched),
-        };
-        if lost.entries + lost.incidents + lost.unmatched > 0 {
-            tell(Notice::Lost(lost));
         }
     }
 

@@ -122,6 +122,11 @@ impl Saturation {
         }
     }
 
+    /// One that begins in `ok` with the same thresholds.
+    pub fn anew(&self, since_ktime_ns: u64) -> Self {
+        Self::new(self.thresholds, since_ktime_ns)
+    }
+
     /// The state now.
     pub fn state(&self) -> State {
         self.state

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use conntrack_common::Totals;
 
+use super::account::Events;
 use super::batch::WallClock;
-use super::decode::DecodeError;
 use super::episode::Episode;
 use super::filter::Filter;
 use super::gauge::Level;
 use super::saturation::State;
 use super::sources::{Rates, Source, Sources, Sums, per_second};
+use super::statistics::{Comparison, StatisticsRow};
 use super::tally::keep_top;
 
 /// How the events were come by; the caller says, every output repeats it.
@@ -35,21 +36,6 @@ pub struct Attached {
     pub trust: Trust,
 }
 
-/// How many events were seen, and what went wrong with others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    /// `New`, `Free`, `Refused` and `Evicted` records applied.
-    pub seen: u64,
-    /// Streams given up because of bytes that are no record, and records without sense.
-    pub decode_errors: u64,
-    /// The first of the former, for the log.
-    pub first_decode_error: Option<DecodeError>,
-    /// Frees of entries not in the live table: older than the attachment, or their `New` was missed.
-    pub unknown_free: u64,
-    /// Entries replaced at their address: their `Free` was missed.
-    pub overwritten: u64,
-}
-
 /// The state of the world as the engine knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -63,10 +49,14 @@ pub struct Snapshot {
     pub interval_ns: u64,
     /// Backend and degradations.
     pub trust: Trust,
-    /// Seen and missed.
+    /// Seen, missed and repaired.
     pub events: Events,
     /// The kernel's sums, or the engine's where those are ahead.
     pub totals: Totals,
+    /// Entries not inserted of no known cause: only the kernel's statistics tell of them. In no total.
+    pub failed_unknown: u64,
+    /// The kernel's own statistics beside what was counted here, where they were read: first the sum.
+    pub statistics: Vec<StatisticsRow>,
     /// Entries in the live table.
     pub entries: u64,
     /// Every network namespace seen, worst first.
@@ -94,8 +84,10 @@ pub struct NetnsRow {
     pub state: State,
     /// Since when.
     pub since_ktime_ns: u64,
-    /// Entries in the live table; fewer than the count if some are older than the attachment.
+    /// Entries in the live table.
     pub entries: u64,
+    /// Both accounts, if the kernel's statistics were read and are not all that is known.
+    pub statistics: Option<Comparison>,
     /// What happened so far.
     pub sums: Sums,
     /// Per second over the interval.
@@ -108,6 +100,12 @@ impl NetnsRow {
         let (count, max) = self.level.limited()?;
         let net = self.rates.new - self.rates.freed;
         (net > 0.0).then(|| f64::from(max.saturating_sub(count)) / net)
+    }
+
+    /// How many entries the kernel counts that the live table does not have, or has too many if negative.
+    pub fn unaccounted(&self) -> Option<i64> {
+        let count = self.level.count?;
+        Some(i64::from(count).saturating_sub_unsigned(self.entries))
     }
 }
 
@@ -126,8 +124,8 @@ pub struct SourceRow {
     pub new_per_s: f64,
 }
 
-/// All that no listed source accounts for: sources below the cut, sources no longer tracked, refusals whose
-/// source was not caught, frees of unknown entries, and events that were lost.
+/// All that no listed source accounts for: sources below the cut, sources no longer tracked, what befell nobody
+/// knows whom, frees of unknown entries, and events that were lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Other {
     /// Entries held.
@@ -149,10 +147,14 @@ pub struct Summary {
     pub since_ktime_ns: u64,
     /// Backend and degradations.
     pub trust: Trust,
-    /// Seen and missed.
+    /// Seen, missed and repaired.
     pub events: Events,
     /// The kernel's sums, or the engine's where those are ahead.
     pub totals: Totals,
+    /// Entries not inserted of no known cause: only the kernel's statistics tell of them. In no total.
+    pub failed_unknown: u64,
+    /// The kernel's own statistics beside what was counted here, where they were read: first the sum.
+    pub statistics: Vec<StatisticsRow>,
     /// Episodes, oldest first; those that last are at the end.
     pub episodes: Vec<Arc<Episode>>,
 }
@@ -169,15 +171,16 @@ pub(super) fn top_sources(sources: &Sources, k: usize, filter: &Filter, interval
         netns: source.netns,
         entries: source.entries,
         sums: source.sums,
-        new_per_s: per_second(source.sums.new - source.new_before, interval_ns),
+        new_per_s: per_second(source.sums.new.saturating_sub(source.new_before), interval_ns),
     };
     top.into_iter().map(row).collect()
 }
 
-/// What the rows leave of the totals.
+/// What the rows leave of the entries and the totals. The ledger, and what audits found, may be ahead of sums that
+/// the kernel read a moment earlier.
 pub(super) fn other(
     entries: u64,
-    totals: &Totals,
+    totals: &Sums,
     new_in_interval: u64,
     interval_ns: u64,
     rows: &[SourceRow],
@@ -186,15 +189,28 @@ pub(super) fn other(
     rows.iter().for_each(|row| listed.add(&row.sums));
     let new_per_s: f64 = rows.iter().map(|row| row.new_per_s).sum();
     Other {
-        entries: entries - rows.iter().map(|row| u64::from(row.entries)).sum::<u64>(),
+        entries: entries.saturating_sub(rows.iter().map(|row| u64::from(row.entries)).sum()),
         sums: Sums {
-            new: totals.new - listed.new,
-            freed: totals.freed - listed.freed,
-            // The ledger may be ahead of sums read a moment earlier.
-            refused: totals.refused().saturating_sub(listed.refused),
-            evicted: totals.evicted - listed.evicted,
+            new: totals.new.saturating_sub(listed.new),
+            freed: totals.freed.saturating_sub(listed.freed),
+            refused: totals.refused.saturating_sub(listed.refused),
+            evicted: totals.evicted.saturating_sub(listed.evicted),
+            failed: totals.failed.saturating_sub(listed.failed),
+            unconfirmed: totals.unconfirmed.saturating_sub(listed.unconfirmed),
         },
         new_per_s: (per_second(new_in_interval, interval_ns) - new_per_s).max(0.0),
+    }
+}
+
+/// Totals the way sources are summed.
+pub(super) fn sums(totals: &Totals, failed_unknown: u64) -> Sums {
+    Sums {
+        new: totals.new,
+        freed: totals.freed,
+        refused: totals.refused(),
+        evicted: totals.evicted,
+        failed: totals.insert_failed().saturating_add(failed_unknown),
+        unconfirmed: totals.unconfirmed,
     }
 }
 

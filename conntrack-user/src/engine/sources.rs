@@ -17,6 +17,18 @@ use super::minute::Minute;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceId(u32);
 
+/// The sources of one network namespace: a small table for passes over a large one.
+#[derive(Clone, Debug)]
+pub struct Members(Vec<bool>);
+
+impl Members {
+    /// Whether the source is one of them.
+    #[inline]
+    pub fn contains(&self, id: SourceId) -> bool {
+        self.0.get(id.0 as usize).is_some_and(|is| *is)
+    }
+}
+
 /// What happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
@@ -28,21 +40,27 @@ pub struct Sums {
     pub refused: u64,
     /// Entries evicted.
     pub evicted: u64,
+    /// Entries not inserted.
+    pub failed: u64,
+    /// Entries freed unconfirmed though nothing failed: a rule dropped their packet.
+    pub unconfirmed: u64,
 }
 
 impl Sums {
     /// Adds another's.
     pub fn add(&mut self, other: &Self) {
-        let Self { new, freed, refused, evicted } = other;
+        let Self { new, freed, refused, evicted, failed, unconfirmed } = other;
         self.new += new;
         self.freed += freed;
         self.refused = self.refused.saturating_add(*refused);
-        self.evicted += evicted;
+        self.evicted = self.evicted.saturating_add(*evicted);
+        self.failed = self.failed.saturating_add(*failed);
+        self.unconfirmed += unconfirmed;
     }
 
     /// What came since `earlier`, per second of an interval.
     pub fn rates_since(&self, earlier: &Self, interval_ns: u64) -> Rates {
-        let per_s = |now: u64, then: u64| per_second(now - then, interval_ns);
+        let per_s = |now: u64, then: u64| per_second(now.saturating_sub(then), interval_ns);
         Rates {
             new: per_s(self.new, earlier.new),
             freed: per_s(self.freed, earlier.freed),
@@ -102,7 +120,8 @@ pub struct Sources {
     hasher: DefaultHashBuilder,
     idle: VecDeque<u32>,
     dropped: Sums,
-    refused_unknown: u64,
+    /// What befell nobody knows whom.
+    unknown: Sums,
     max: usize,
 }
 
@@ -116,7 +135,7 @@ impl Sources {
             hasher: DefaultHashBuilder::default(),
             idle: VecDeque::new(),
             dropped: Sums::default(),
-            refused_unknown: 0,
+            unknown: Sums::default(),
             max,
         }
     }
@@ -133,14 +152,37 @@ impl Sources {
         SourceId(at)
     }
 
-    /// Counts an entry out of its source, whose address is returned.
-    pub fn freed(&mut self, id: SourceId) -> IpAddr {
+    /// Counts an entry of a source that a walk found: one that was there before counting began, or one whose
+    /// allocation was `missed` and is counted now.
+    pub fn found_entry(&mut self, netns: u32, src: IpAddr, missed: bool) -> SourceId {
+        let at = self.find_or_insert(netns, src);
+        let source = &mut self.slots[at as usize];
+        source.entries += 1;
+        source.sums.new += u64::from(missed);
+        SourceId(at)
+    }
+
+    /// An entry found is the one that is told now: one entry, and one allocation.
+    pub fn found_is_told(&mut self, id: SourceId, missed: bool) {
+        let source = &mut self.slots[id.0 as usize];
+        source.entries -= 1;
+        source.sums.new -= u64::from(missed);
+    }
+
+    /// Counts an entry out of its source, whose namespace and address are returned.
+    #[inline]
+    pub fn freed(&mut self, id: SourceId) -> (u32, IpAddr) {
         let source = &mut self.slots[id.0 as usize];
         source.entries -= 1;
         source.sums.freed += 1;
-        let src = source.src;
+        let whose = (source.netns, source.src);
         self.queue_if_idle(id.0);
-        src
+        whose
+    }
+
+    /// Counts an entry, freed just now, whose packet a rule dropped before it was confirmed.
+    pub fn unconfirmed(&mut self, id: SourceId) {
+        self.slots[id.0 as usize].sums.unconfirmed += 1;
     }
 
     /// Counts a refusal; false if the ledger had counted it before its record came.
@@ -169,10 +211,9 @@ impl Sources {
         raised - returned
     }
 
-    /// Counts a refusal of nobody knows whom, which no ledger counts.
-    pub fn refused_unknown(&mut self) -> bool {
-        self.refused_unknown += 1;
-        true
+    /// Counts what befell nobody knows whom, and no ledger counts.
+    pub fn unknown(&mut self, sums: &Sums) {
+        self.unknown.add(sums);
     }
 
     /// Counts an eviction; the victim's entry stays until it is freed.
@@ -180,6 +221,43 @@ impl Sources {
         let at = self.find_or_insert(netns, src);
         self.slots[at as usize].sums.evicted += 1;
         self.queue_if_idle(at);
+    }
+
+    /// Counts a failed insertion; the entry stays until it is freed.
+    pub fn failed(&mut self, netns: u32, src: IpAddr) {
+        let at = self.find_or_insert(netns, src);
+        self.slots[at as usize].sums.failed += 1;
+        self.queue_if_idle(at);
+    }
+
+    /// No source holds anything any more; no sum says that it was freed.
+    pub fn release_all(&mut self) {
+        for at in 0..self.slots.len() {
+            if std::mem::take(&mut self.slots[at].entries) > 0 {
+                self.queue_if_idle(at as u32);
+            }
+        }
+    }
+
+    /// A network namespace is gone: drops its sources, but for those that hold entries.
+    pub fn retire(&mut self, netns: u32) {
+        let gone = |source: &Source| source.netns == netns && source.entries == 0;
+        let dropped: Vec<u32> =
+            self.index.iter().copied().filter(|at| gone(&self.slots[*at as usize])).collect();
+        let slots = &self.slots;
+        self.idle.retain(|at| !gone(&slots[*at as usize]));
+        dropped.into_iter().for_each(|at| self.drop_source(at));
+    }
+
+    /// Which ids name sources of a network namespace, by their number.
+    pub fn of_netns(&self, netns: u32) -> Members {
+        let mut members = vec![false; self.slots.len()];
+        self.iter_indexed().for_each(|(at, source)| members[at] = source.netns == netns);
+        Members(members)
+    }
+
+    fn iter_indexed(&self) -> impl Iterator<Item = (usize, &Source)> {
+        self.index.iter().map(|at| (*at as usize, &self.slots[*at as usize]))
     }
 
     /// The source an entry names.
@@ -192,9 +270,11 @@ impl Sources {
         self.index.iter().map(|at| &self.slots[*at as usize])
     }
 
-    /// What the sources no longer tracked did, and refusals of nobody knows whom.
+    /// What the sources no longer tracked did, and what befell nobody knows whom.
     pub fn other(&self) -> Sums {
-        Sums { refused: self.dropped.refused.saturating_add(self.refused_unknown), ..self.dropped }
+        let mut other = self.dropped;
+        other.add(&self.unknown);
+        other
     }
 
     /// How many are tracked.
@@ -346,7 +426,7 @@ mod tests {
         sources.freed(holder);
         sources.refused(1, address(9), 1);
         assert!(!tracked(&sources).contains(&address(1)));
-        assert_eq!(sources.other(), Sums { new: 1, freed: 1, refused: 4, evicted: 0 });
+        assert_eq!(sources.other(), Sums { new: 1, freed: 1, refused: 4, ..Sums::default() });
     }
 
     #[test]
@@ -364,7 +444,7 @@ mod tests {
         );
         assert!(sources.refused(1, address(1), 80));
 
-        sources.refused_unknown();
+        sources.unknown(&Sums { refused: 1, ..Sums::default() });
         assert!(sources.refused(1, address(2), 100), "the first source is dropped");
         assert_eq!(sources.other().refused, 8);
         // Now the second is dropped, and whose of the eight were the first's is not known: rather one too few.
@@ -416,7 +496,7 @@ mod tests {
                     }
                     Act::Freed(last) => {
                         if let Some(id) = held.entry(last).or_default().pop() {
-                            prop_assert_eq!(sources.freed(id), address(last));
+                            prop_assert_eq!(sources.freed(id), (1, address(last)));
                             total.freed += 1;
                         }
                     }

@@ -71,7 +71,7 @@ impl<K: Copy + Eq + Hash + Ord> Tally<K> {
 
     /// Counts what has no key.
     pub fn add_other(&mut self, count: u64) {
-        self.other += count;
+        self.other = self.other.saturating_add(count);
     }
 
     /// The `k` heaviest keys; equals in the order of the keys.

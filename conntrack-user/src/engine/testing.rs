@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use conntrack_common::{
-    Audit, Cause, Census, Count, Evicted, Free, Gap, InsertFailed, Kind, Ledger, Missed, NetnsName, New,
-    RefusalKey, Refusals, Refused, RoomMade, Seen, Stats, Totals, Tuple,
+    Audit, AuditPhase, AuditTrigger, Cause, Census, Count, Evicted, Free, Gap, InsertCause, InsertFailed,
+    Kind, Ledger, Missed, NetnsName, New, RefusalKey, Refusals, Refused, RoomMade, Seen, Stats, Totals,
+    Tuple,
 };
 use zerocopy::IntoBytes;
 
@@ -110,6 +111,102 @@ pub fn ledger(ktime_ns: u64, host: u8, count: u64) -> Ledger {
     }
 }
 
+pub fn seen(ct: u64, ktime_ns: u64, host: u8) -> Seen {
+    Seen {
+        kind: Kind::Seen as u8,
+        alive: 1,
+        zone: 0,
+        netns: 1,
+        ktime_ns,
+        ct,
+        tuple: tuple(host),
+        confirmed_unix_ns: 0,
+        status: 0x0a,
+        reserved: 0,
+    }
+}
+
+pub fn dead(ct: u64, ktime_ns: u64) -> Seen {
+    Seen { alive: 0, netns: 0, tuple: Tuple::ZERO, status: 0, ..seen(ct, ktime_ns, 0) }
+}
+
+pub fn audit(phase: AuditPhase, trigger: AuditTrigger, number: u32, began: u64, ktime_ns: u64) -> Audit {
+    Audit {
+        kind: Kind::Audit as u8,
+        phase: phase as u8,
+        trigger: trigger as u8,
+        reserved: 0,
+        number,
+        ktime_ns,
+        began_ktime_ns: began,
+        buckets: 65_536,
+        restarts: 0,
+        cut_short: 0,
+    }
+}
+
+/// NAT to 203.0.113.1 found no port.
+pub fn insert_failed(ct: u64, ktime_ns: u64, host: u8) -> InsertFailed {
+    let original = tuple(host);
+    let mut nat = original.dst;
+    nat[..4].copy_from_slice(&[203, 0, 113, 1]);
+    InsertFailed {
+        kind: Kind::InsertFailed as u8,
+        cause: InsertCause::NatPorts as u8,
+        zone: 0,
+        netns: 1,
+        ktime_ns,
+        ct,
+        original,
+        reply: Tuple {
+            src: original.dst,
+            sport: original.dport,
+            dst: nat,
+            dport: 60_000u16.to_be_bytes(),
+            dir: 1,
+            ..original
+        },
+        status: 0x80,
+        reserved: 0,
+    }
+}
+
+pub fn census(counts: u32, began: u64, ktime_ns: u64) -> Census {
+    Census { kind: Kind::Census as u8, reserved: [0; 3], counts, ktime_ns, began_ktime_ns: began }
+}
+
+pub fn stats(ktime_ns: u64, drop: u64, early_drop: u64, insert_failed: u64) -> Stats {
+    Stats {
+        kind: Kind::Stats as u8,
+        alone: 0,
+        reserved: 0,
+        netns: 1,
+        ktime_ns,
+        drop,
+        early_drop,
+        insert_failed,
+        chaintoolong: 0,
+        clash_resolve: 0,
+        invalid: 0,
+    }
+}
+
+pub fn missed(ktime_ns: u64, program: &str, missed: u64) -> Missed {
+    Missed { kind: Kind::Missed as u8, reserved: [0; 7], ktime_ns, program: name(program), missed }
+}
+
+pub fn netns_name(ktime_ns: u64, netns: u32, text: &str) -> NetnsName {
+    NetnsName { kind: Kind::NetnsName as u8, reserved: [0; 3], netns, ktime_ns, name: name(text) }
+}
+
+pub fn gap(over: bool, from_ktime_ns: u64, ktime_ns: u64) -> Gap {
+    Gap { kind: Kind::Gap as u8, over: over.into(), reserved: [0; 6], ktime_ns, from_ktime_ns }
+}
+
+fn name<const N: usize>(text: &str) -> [u8; N] {
+    std::array::from_fn(|i| text.as_bytes().get(i).copied().unwrap_or(0))
+}
+
 /// A record of either ring, to write or read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -203,6 +300,58 @@ pub fn story() -> (Engine, Vec<Notice>) {
         entries: bytes(&entries).into(),
         incidents: bytes(&incidents).into(),
         totals: Some(Totals { lost_entries: 3, ..Totals::default() }),
+        trust: None,
+    };
+    engine.apply(&batch, |notice| told.push(notice));
+    (engine, told)
+}
+
+/// The story goes on: the first audit finds an older entry, which is freed; a connection finds no NAT port; the
+/// second audit finds an entry whose `New` was lost; the third is given up. The kernel has dropped one packet more.
+pub fn audited_story() -> (Engine, Vec<Notice>) {
+    let (mut engine, _) = story();
+    let (began, ended) = (5 * S, 5 * S + 310_000_000);
+    let step = |phase, trigger, number| {
+        Record::Audit(audit(
+            phase,
+            trigger,
+            number,
+            began,
+            if phase == AuditPhase::Ended { ended } else { began },
+        ))
+    };
+    use AuditPhase::{Abandoned, Began, Ended};
+    use AuditTrigger::{Attached, Lost, Missed};
+    let live = (1..8).map(|ct| Record::Seen(seen(ct, began, if ct < 6 { 5 } else { 6 })));
+    let entries = [step(Began, Attached, 1)]
+        .into_iter()
+        .chain(live)
+        .chain([
+            Record::Seen(seen(100, began, 9)),
+            Record::Seen(seen(101, began, 9)),
+            Record::Free(Free { status: 0x0e, ..free(101, began) }),
+            Record::Free(free(102, began)),
+            step(Ended, Attached, 1),
+            step(Began, Lost, 2),
+            Record::Seen(seen(103, began, 9)),
+            step(Ended, Lost, 2),
+            Record::Free(free(104, 6 * S)),
+            step(Began, Missed, 3),
+            Record::Audit(audit(Abandoned, Missed, 3, began, ended)),
+        ])
+        .collect::<Vec<_>>();
+    let incidents = [
+        Record::InsertFailed(insert_failed(5, ended, 5)),
+        Record::Stats(stats(7 * S, 4, 1, 1)),
+        Record::Missed(missed(7 * S, "alloc", 4)),
+    ];
+    let mut told = Vec::new();
+    let batch = Batch {
+        ktime_ns: 8 * S,
+        wall: WALL,
+        entries: bytes(&entries).into(),
+        incidents: bytes(&incidents).into(),
+        totals: None,
         trust: None,
     };
     engine.apply(&batch, |notice| told.push(notice));

@@ -7,16 +7,18 @@ use conntrack_common::{ABSENT, Settings};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
-    engine::btf::Btf,
+    engine::{btf::Btf, snapshot::Trust},
     kernel::{
+        audit::{self, Auditor},
         backend::{Backend, BackendChoice, Degradation, negotiate},
-        census::Census,
+        census::{self, Census},
         clock::{self, Wall},
         error::AttachError,
-        kprobe, layout,
+        hooks::Hooks,
+        layout,
+        module::Loading,
         object::OBJECT,
         privilege,
-        tracing_link::{self, Target, TracingLink},
     },
 };
 
@@ -31,6 +33,8 @@ pub struct Options {
     pub incidents_ring_bytes: u32,
     /// Whether freed entries carry their mark (one more read per free).
     pub read_mark: bool,
+    /// Time between two audits if nothing asks for one before.
+    pub audit_ns: u64,
 }
 
 /// Unread bytes in the entries ring that wake its consumer early: a quarter of it.
@@ -52,6 +56,12 @@ pub struct Attached {
     pub(super) ebpf: Ebpf,
     pub(super) hooks: Hooks,
     pub(super) census: Census,
+    /// None where the kernel's table cannot be walked.
+    pub(super) auditor: Option<Auditor>,
+    /// Whether this kernel refuses connections because of chains that are too long.
+    pub(super) limits_chains: bool,
+    /// The conntrack that this is attached to.
+    pub(super) loading: Loading,
     /// Writes out what the programs logged; only when debugging.
     pub(super) flush_log: Option<FlushLog>,
 }
@@ -59,17 +69,25 @@ pub struct Attached {
 /// Owns aya's logger, whose type names a crate we do not.
 pub(super) type FlushLog = Box<dyn FnMut() + Send>;
 
-/// What holds the programs in place.
-pub(super) enum Hooks {
-    /// By links of our own.
-    Tracing(Vec<TracingLink>),
-    /// By aya, in the `Ebpf`.
-    Kprobes,
+impl Attached {
+    /// Whether entries that were there before come to be known.
+    pub fn audits(&self) -> bool {
+        self.auditor.is_some()
+    }
+
+    /// Backend and degradations, as outputs repeat them.
+    pub fn trust(&self) -> Trust {
+        Trust {
+            backend: self.backend.name().to_owned(),
+            degradations: self.degradations.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// Attaches, or says why not.
 pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     privilege::check()?;
+    let loading = Loading::now();
     let symbols = layout::symbols()?;
     let files = layout::BtfFiles::read()?;
     let btf = files.parse()?;
@@ -79,22 +97,21 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         read_mark: u32::from(options.read_mark),
         ..layout::settings(&btf, &symbols)?
     };
+    let limits_chains = layout::limits_chains(&btf);
     // Before 5.11 maps are charged to this limit, which nobody sizes for them.
     setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
         .unwrap_or_else(|error| tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}"));
 
     let (attached, mut degradations) = negotiate(options.backend.candidates(), |backend| {
-        attempt(backend, options, &settings, &btf, files.has_module())
+        attempt(backend, options, &settings, &btf, limits_chains)
     });
-    let Some((backend, (mut ebpf, hooks))) = attached else {
+    let Some((backend, Attempt { ebpf, hooks, census, auditor, worse, since_ktime_ns, flush_log })) =
+        attached
+    else {
         return Err(AttachError::NoBackend(degradations));
     };
-    let since_ktime_ns = clock::ktime_ns();
-    let census = census(&mut ebpf, &settings).unwrap_or_else(|reason| {
-        degradations.push(Degradation::OwnNamespaceOnly { reason });
-        Census::Sysctl
-    });
-    let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
+    degradations.extend(worse);
+    hooks.log_verified(&ebpf, &[&[census::PROGRAM], audit::PROGRAMS.as_slice()].concat());
     Ok(Attached {
         backend,
         degradations,
@@ -103,33 +120,48 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         ebpf,
         hooks,
         census,
+        auditor,
+        limits_chains,
+        loading,
         flush_log,
     })
 }
 
-/// A fresh set of maps for each attempt, so that a failed one leaves nothing.
+/// One backend, attached.
+struct Attempt {
+    ebpf: Ebpf,
+    hooks: Hooks,
+    census: Census,
+    auditor: Option<Auditor>,
+    worse: Vec<Degradation>,
+    since_ktime_ns: u64,
+    flush_log: Option<FlushLog>,
+}
+
+/// A fresh set of maps for each attempt, so that a failed one leaves nothing. What takes the verifier long is loaded
+/// before anything is attached, while nothing can fill the rings.
 fn attempt(
     backend: Backend,
     options: &Options,
     settings: &Settings,
     btf: &Btf<'_>,
-    module_btf: bool,
-) -> Result<(Ebpf, Hooks)> {
-    let target = match backend {
-        Backend::FexitVmlinux => Some(Target::Vmlinux),
-        Backend::FexitModule if module_btf => Some(Target::Module("nf_conntrack")),
-        Backend::FexitModule => anyhow::bail!("the module has no BTF in /sys/kernel/btf"),
-        Backend::Kprobe => None,
-    };
+    limits_chains: bool,
+) -> Result<Attempt> {
     let mut ebpf = maps(options, settings).context("create maps")?;
-    let hooks = match target {
-        Some(target) => Hooks::Tracing(tracing_link::attach(OBJECT, &ebpf, btf, target)?),
-        None => {
-            kprobe::attach(&mut ebpf).map_err(one_line)?;
-            Hooks::Kprobes
-        }
-    };
-    Ok((ebpf, hooks))
+    let (mut hooks, mut unknown) = Hooks::load(backend, &mut ebpf, btf, limits_chains)?;
+    let mut worse = Vec::new();
+    let census = census(&mut ebpf, settings).unwrap_or_else(|reason| {
+        worse.push(Degradation::OwnNamespaceOnly { reason });
+        Census::Sysctl
+    });
+    let auditor = Auditor::load(&mut ebpf, settings, options.audit_ns)
+        .map_err(|reason| worse.push(Degradation::NoAudit { reason }))
+        .ok();
+    let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
+    unknown.extend(hooks.attach(&mut ebpf)?);
+    worse.extend(unknown.into_iter().map(|reason| Degradation::UnknownCause { reason }));
+    let since_ktime_ns = clock::ktime_ns();
+    Ok(Attempt { ebpf, hooks, census, auditor, worse, since_ktime_ns, flush_log })
 }
 
 fn maps(options: &Options, settings: &Settings) -> Result<Ebpf> {
@@ -148,29 +180,6 @@ fn census(ebpf: &mut Ebpf, settings: &Settings) -> Result<Census, String> {
         return Err("/proc/kallsyms hides or lacks the addresses of conntrack's variables".to_owned());
     }
     Census::load(ebpf).map_err(|error| format!("the census program was refused: {error:#}"))
-}
-
-impl Hooks {
-    /// Takes the programs off the kernel; maps stay open.
-    pub(super) fn detach(&mut self, ebpf: &mut Ebpf) {
-        match self {
-            Self::Tracing(links) => links.clear(),
-            Self::Kprobes => kprobe::detach(ebpf)
-                .unwrap_or_else(|error| tracing::warn!("detaching failed, exit will do it: {error}")),
-        }
-    }
-}
-
-/// aya's errors keep the verifier's whole log in their text.
-fn one_line(error: impl std::error::Error) -> anyhow::Error {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    tracing::debug!("{text}");
-    anyhow::anyhow!("{}", text.lines().next().unwrap_or_default().trim_end())
 }
 
 fn debugging() -> bool {

@@ -42,6 +42,16 @@ pub enum Degradation {
         /// What the kernel or its BTF said.
         reason: String,
     },
+    /// Entries that were there before, and missed events, stay unknown.
+    NoAudit {
+        /// What is missing.
+        reason: String,
+    },
+    /// Some connections are lost for a reason that is not told.
+    UnknownCause {
+        /// What is missing.
+        reason: String,
+    },
     /// Counts of other namespaces cannot be read.
     OwnNamespaceOnly {
         /// What is missing.
@@ -75,6 +85,10 @@ impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { backend, reason } => write!(f, "{backend} refused: {reason}"),
+            Self::NoAudit { reason } => {
+                write!(f, "entries older than the attachment are not known and nothing is audited: {reason}")
+            }
+            Self::UnknownCause { reason } => write!(f, "failed insertions are not all told: {reason}"),
             Self::OwnNamespaceOnly { reason } => {
                 write!(f, "counts of this network namespace only: {reason}")
             }

@@ -3,15 +3,17 @@
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _},
+    maps::{Array, MapData},
+    programs::RawTracePoint,
 };
 use bytes::BytesMut;
-use conntrack_common::{ABSENT, Count, Kind};
+use conntrack_common::{ABSENT, Census as Complete, CensusRun, Count, Kind};
 use zerocopy::IntoBytes as _;
 
-use crate::kernel::{clock, netns, sysctl};
+use crate::kernel::{audit, clock, netns, sysctl};
 
-const PROGRAM: &str = "ctw_census";
+/// The program run here.
+pub const PROGRAM: &str = "ctw_census";
 
 /// Runs of one census at most: 32 namespaces each.
 const RUNS: u32 = 1024;
@@ -19,7 +21,7 @@ const RUNS: u32 = 1024;
 /// How the counts are read.
 pub enum Census {
     /// By a program that walks the kernel's list of namespaces.
-    Program,
+    Program(Array<MapData, CensusRun>),
     /// From /proc/sys, this process's namespace alone.
     Sysctl,
 }
@@ -30,24 +32,39 @@ impl Census {
         let program: &mut RawTracePoint =
             ebpf.program_mut(PROGRAM).context("no census program")?.try_into()?;
         program.load()?;
-        Ok(Self::Program)
+        Ok(Self::Program(Array::try_from(ebpf.take_map("CTW_CENSUS").context("no map CTW_CENSUS")?)?))
     }
 
     /// Reads all counts. The program's arrive through the incidents ring, others are written to `out`.
-    pub fn run(&self, ebpf: &Ebpf, out: &mut BytesMut) -> Result<()> {
-        match self {
-            Self::Program => {
-                let program: &RawTracePoint =
-                    ebpf.program(PROGRAM).context("no census program")?.try_into()?;
-                for _ in 0..RUNS {
-                    if program.test_run(RawTracePointRunOptions::new())?.return_value == 0 {
-                        break;
-                    }
-                }
+    pub fn run(&mut self, ebpf: &Ebpf, out: &mut BytesMut) -> Result<CensusRun> {
+        let run = match self {
+            Self::Program(run) => run,
+            Self::Sysctl => {
+                out.extend_from_slice(own_count().as_bytes());
+                return Ok(CensusRun::default());
             }
-            Self::Sysctl => out.extend_from_slice(own_count().as_bytes()),
+        };
+        let began_ktime_ns = clock::ktime_ns();
+        run.set(0, CensusRun::default(), 0).context("begin a census")?;
+        let mut counted = CensusRun::default();
+        for _ in 0..RUNS {
+            audit::run(ebpf, PROGRAM)?;
+            counted = run.get(&0, 0).context("read the census")?;
+            if counted.next == 0 {
+                break;
+            }
         }
-        Ok(())
+        if counted.next == 0 {
+            let census = Complete {
+                kind: Kind::Census as u8,
+                reserved: [0; 3],
+                counts: counted.counts,
+                ktime_ns: clock::ktime_ns(),
+                began_ktime_ns,
+            };
+            out.extend_from_slice(census.as_bytes());
+        }
+        Ok(counted)
     }
 }
 

@@ -1,36 +1,34 @@
-//! Drains the rings on a thread of its own into batches, and reads the counts and sums that go with them.
+//! Drains the rings into batches, and reads what goes with them.
 //!
 //! ```text
-//! wait (wakeup or poll) -> census -> entries ring -> incidents ring -> sums -> Batch -> channel
+//! wait (wakeup or poll) -> census -> audit -> entries ring -> incidents ring -> sums -> Batch -> channel
 //! ```
 //!
 //! If the engine falls behind, the channel fills, this thread waits and the kernel's rings lose and count:
 //! memory stays bounded and the loss is a number.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use bytes::BytesMut;
-use conntrack_common::{Kind, Ledger, PerCpu, RefusalKey, Refusals, Totals};
+use conntrack_common::{AuditTrigger, CensusRun, PerCpu, Totals};
 use rustix::{
     event::{Timespec, epoll},
     fd::OwnedFd,
     io::Errno,
 };
 use tokio::sync::mpsc;
-use zerocopy::IntoBytes as _;
 
 use crate::{
     engine::batch::Batch,
-    kernel::{attach::Attached, census::Census, clock},
+    kernel::{
+        attach::Attached,
+        census::Census,
+        clock::{self, Wall},
+        control::Control,
+        readings::Readings,
+    },
 };
 
 /// Longest time a record waits in a ring, unless the ring fills faster.
@@ -43,89 +41,57 @@ const POLL_INCIDENTS: Duration = Duration::from_millis(10);
 /// moment late with an earlier one.
 const STRAGGLERS: Duration = Duration::from_millis(1);
 
+/// The same while the engine is asked for the suspects of an audit.
+const POLL_ANSWER: Duration = Duration::from_millis(2);
+
 /// Time between two readings of counts and sums, and the engine's sense of passing time.
 const READ_EVERY_NS: u64 = 100_000_000;
-
-/// Least time between two readings of the refusal ledger, which are done only after a loss.
-const LEDGER_EVERY_NS: u64 = 1_000_000_000;
 
 /// A batch is handed on at this size; what is left is the next batch's.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Batches that may wait for the engine: 64 MiB at most, and hardly ever one.
-const BATCHES: usize = 32;
-
 /// After detaching, programs already running on another CPU end within this.
 const LAST_PROGRAMS: Duration = Duration::from_millis(5);
 
-/// The live event source: batches until it is stopped, then the rest, then the end.
-pub struct Source {
-    /// Ends after [`Stop::stop`] and the last batch.
-    pub batches: mpsc::Receiver<Batch>,
-    /// Ends it.
-    pub stop: Stop,
-    thread: JoinHandle<Result<()>>,
+/// Why draining ended.
+pub enum End {
+    /// Somebody asked for it, or nobody listens any more.
+    Stopped,
+    /// The conntrack that was attached to is gone.
+    Gone,
 }
 
-/// Ends a [`Source`]: it detaches, drains what is left and closes the channel.
-#[derive(Clone)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks for the end; it comes within a poll interval.
-    pub fn stop(&self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
-impl Source {
-    /// Starts draining.
-    pub fn spawn(attached: Attached) -> Result<Self> {
-        let (sender, batches) = mpsc::channel(BATCHES);
-        let stop = Stop(Arc::new(AtomicBool::new(false)));
-        let mut drain = Drain::new(attached, sender)?;
-        let stopped = stop.clone();
-        let thread = thread::Builder::new()
-            .name("ctwatch-drain".to_owned())
-            .spawn(move || drain.run(&stopped.0))
-            .context("start the drain thread")?;
-        Ok(Self { batches, stop, thread })
-    }
-
-    /// Waits for the thread after the last batch; its error, if it ended by one.
-    pub fn finish(self) -> Result<()> {
-        drop(self.batches);
-        self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
-    }
-}
-
-struct Drain {
+/// Drains one attachment.
+pub struct Drain {
     attached: Attached,
     entries: RingBuf<MapData>,
     incidents: RingBuf<MapData>,
     cpu: PerCpuArray<MapData, PerCpu>,
-    ledger: HashMap<MapData, RefusalKey, Refusals>,
-    /// Incidents lost when the ledger was last read, and when that was.
-    ledger_read: (u64, u64),
+    readings: Readings,
     epoll: OwnedFd,
     sender: mpsc::Sender<Batch>,
+    control: Control,
     /// Split off batch by batch; see [`fill`].
     entry_bytes: BytesMut,
     incident_bytes: BytesMut,
     last_read_ns: u64,
     /// Everything before this has been drained.
     passed_ns: u64,
+    /// Entry records lost at the last reading.
+    lost_entries: u64,
     /// Whether the last drain found incidents, other than those of a census.
     incidents_came: bool,
+    watches_chains: bool,
 }
 
 impl Drain {
-    fn new(mut attached: Attached, sender: mpsc::Sender<Batch>) -> Result<Self> {
+    /// Opens the maps.
+    pub fn new(mut attached: Attached, sender: mpsc::Sender<Batch>, control: Control) -> Result<Self> {
         let mut map = |name| attached.ebpf.take_map(name).with_context(|| format!("no map {name}"));
         let entries = RingBuf::try_from(map("CTW_ENTRIES")?)?;
         let incidents = RingBuf::try_from(map("CTW_INCIDENTS")?)?;
         let cpu = PerCpuArray::try_from(map("CTW_CPU")?)?;
-        let ledger = HashMap::try_from(map("CTW_REFUSALS")?)?;
+        let readings = Readings::new(HashMap::try_from(map("CTW_REFUSALS")?)?);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
         // Edge-triggered: only a program's wakeup counts. The level is up whenever a ring holds data, which
         // under load is always, and would turn sleeping into spinning.
@@ -138,34 +104,57 @@ impl Drain {
             entries,
             incidents,
             cpu,
-            ledger,
-            ledger_read: (0, 0),
+            readings,
             epoll,
             sender,
+            control,
             entry_bytes: BytesMut::new(),
             incident_bytes: BytesMut::new(),
             last_read_ns: 0,
             passed_ns: 0,
+            lost_entries: 0,
             incidents_came: false,
+            watches_chains: false,
         })
     }
 
-    fn run(&mut self, stop: &AtomicBool) -> Result<()> {
-        while !stop.load(Relaxed) && !self.sender.is_closed() {
+    /// Drains until the end, which includes what was left in the rings.
+    pub fn run(&mut self) -> Result<End> {
+        let mut end = End::Stopped;
+        while !self.is_over() {
             self.wait()?;
             self.incidents_came = false;
             // Events may come faster than they are worked off: the end must come all the same.
-            while self.once(false)? && !stop.load(Relaxed) {}
+            while self.once(false)? && !self.is_over() {}
+            if !self.attached.loading.lasts() {
+                end = End::Gone;
+                break;
+            }
         }
         self.attached.hooks.detach(&mut self.attached.ebpf);
         thread::sleep(LAST_PROGRAMS);
         while self.once(false)? {}
         self.once(true)?;
-        Ok(())
+        Ok(end)
+    }
+
+    /// The wall clock of this attachment.
+    pub fn wall(&self) -> Wall {
+        self.attached.wall
+    }
+
+    fn is_over(&self) -> bool {
+        self.control.is_stopped() || self.sender.is_closed()
     }
 
     fn wait(&self) -> Result<()> {
-        let poll = if self.incidents_came { POLL_INCIDENTS } else { POLL };
+        let auditor = self.attached.auditor.as_ref();
+        let poll = match auditor {
+            Some(auditor) if auditor.is_busy() => return Ok(()),
+            Some(auditor) if auditor.is_asking() => POLL_ANSWER,
+            _ if self.incidents_came => POLL_INCIDENTS,
+            _ => POLL,
+        };
         let timeout = Timespec { tv_sec: 0, tv_nsec: poll.subsec_nanos().into() };
         let mut events = [const { std::mem::MaybeUninit::uninit() }; 2];
         match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
@@ -184,7 +173,11 @@ impl Drain {
         let read = last || ktime_ns.saturating_sub(self.last_read_ns) >= READ_EVERY_NS;
         if read {
             self.last_read_ns = ktime_ns;
-            self.count()?;
+            self.read(ktime_ns, last)?;
+        }
+        let Attached { auditor, ebpf, .. } = &mut self.attached;
+        if let Some(auditor) = auditor {
+            auditor.round(ebpf, ktime_ns, &self.control, &mut self.entry_bytes)?;
         }
         // Entries first: a victim's end must not arrive in an earlier batch than its eviction.
         let mut more = fill(&mut self.entries, &mut self.entry_bytes);
@@ -194,12 +187,12 @@ impl Drain {
         // What is left in a ring is older than now: as long as there is some, no time has passed.
         if !more {
             self.passed_ns = ktime_ns;
-        }
-        if read {
-            self.read_ledger_after_loss(ktime_ns, last)?;
+            if let Some(auditor) = &mut self.attached.auditor {
+                auditor.drained(clock::ktime_ns(), &mut self.entry_bytes);
+            }
         }
         // Sums last: they cover at least every record of this batch.
-        let totals = if read { Some(self.totals()?) } else { None };
+        let totals = if read { Some(self.account(ktime_ns, last)?) } else { None };
         if let Some(flush) = &mut self.attached.flush_log {
             flush();
         }
@@ -218,8 +211,28 @@ impl Drain {
         Ok(self.sender.blocking_send(batch).is_ok() && more)
     }
 
+    /// Reads counts, misses and names.
+    fn read(&mut self, ktime_ns: u64, last: bool) -> Result<()> {
+        if !self.attached.loading.lasts() {
+            // The addresses are no longer conntrack's.
+            return Ok(());
+        }
+        let counted = self.count()?;
+        if !self.watches_chains && self.attached.limits_chains && chains_may_be_long(&counted) {
+            self.watches_chains = true;
+            let Attached { hooks, ebpf, .. } = &mut self.attached;
+            hooks.watch_chains(ebpf).context("watch for chains that are too long")?;
+        }
+        let missed = self.readings.misses(&self.attached, ktime_ns, last, &mut self.incident_bytes);
+        if missed || self.control.take_audit() {
+            self.want_audit(AuditTrigger::Missed);
+        }
+        self.readings.names(counted.digest, ktime_ns, &mut self.incident_bytes);
+        Ok(())
+    }
+
     /// Reads the counts; where the program fails, those of this namespace alone from now on.
-    fn count(&mut self) -> Result<()> {
+    fn count(&mut self) -> Result<CensusRun> {
         let Attached { census, ebpf, .. } = &mut self.attached;
         census.run(ebpf, &mut self.incident_bytes).or_else(|error| {
             tracing::warn!("counts of this network namespace only: {error:#}");
@@ -228,31 +241,31 @@ impl Drain {
         })
     }
 
-    /// Incidents that were lost are missing in their sources' sums: the ledger has them. It is long, so it is
-    /// read once a second at most.
-    fn read_ledger_after_loss(&mut self, ktime_ns: u64, last: bool) -> Result<()> {
-        let (lost_before, read_ns) = self.ledger_read;
-        let lost = self.totals()?.lost_incidents;
-        if lost == lost_before || (!last && ktime_ns.saturating_sub(read_ns) < LEDGER_EVERY_NS) {
-            return Ok(());
+    /// Reads the sums, and sees to what was lost.
+    fn account(&mut self, ktime_ns: u64, last: bool) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for cpu in self.cpu.get(&0, 0).context("read the sums")?.iter() {
+            totals.add(&cpu.totals);
         }
-        self.ledger_read = (lost, ktime_ns);
-        for line in self.ledger.iter() {
-            let (key, refusals) = line.context("read the refusal ledger")?;
-            let line =
-                Ledger { kind: Kind::Ledger as u8, reserved: [0; 3], reserved2: 0, ktime_ns, key, refusals };
-            self.incident_bytes.extend_from_slice(line.as_bytes());
+        self.readings.ledger_after_loss(ktime_ns, totals.lost_incidents, last, &mut self.incident_bytes)?;
+        if totals.lost_entries != self.lost_entries {
+            self.lost_entries = totals.lost_entries;
+            self.want_audit(AuditTrigger::Lost);
         }
-        Ok(())
+        Ok(totals)
     }
 
-    fn totals(&self) -> Result<Totals> {
-        let mut sum = Totals::default();
-        for cpu in self.cpu.get(&0, 0).context("read the sums")?.iter() {
-            sum.add(&cpu.totals);
+    fn want_audit(&mut self, trigger: AuditTrigger) {
+        if let Some(auditor) = &mut self.attached.auditor {
+            auditor.want(trigger);
         }
-        Ok(sum)
     }
+}
+
+/// Whether a hash chain may exceed the kernel's limit, of 50 nodes and more (8 and more before 6.3). Each entry is in
+/// two chains; with as many entries as buckets they are two long on average, and one of 50 is out of the question.
+fn chains_may_be_long(counted: &CensusRun) -> bool {
+    counted.entries > u64::from(counted.buckets)
 }
 
 /// Moves records out of a ring; true if it stopped because the batch is full.

@@ -12,8 +12,15 @@ use crate::{
 /// The functions the programs hook, which every kernel must have.
 pub const FUNCTIONS: [&str; 3] = ["nf_conntrack_free", "early_drop", "__nf_conntrack_alloc"];
 
-const VARIABLES: [&str; 4] =
-    ["nf_conntrack_max", "nf_conntrack_net_id", "net_namespace_list", "nf_ct_zone_dflt"];
+const VARIABLES: [&str; 7] = [
+    "nf_conntrack_max",
+    "nf_conntrack_net_id",
+    "net_namespace_list",
+    "nf_ct_zone_dflt",
+    "nf_conntrack_hash",
+    "nf_conntrack_htable_size",
+    "nf_conntrack_generation",
+];
 
 /// BTF of vmlinux and, where it has one, of the nf_conntrack module, as files.
 pub struct BtfFiles {
@@ -33,11 +40,6 @@ impl BtfFiles {
     /// Both as one.
     pub fn parse(&self) -> Result<Btf<'_>, BtfError> {
         Btf::parse(&self.vmlinux, self.module.as_deref())
-    }
-
-    /// Whether the module describes its types and functions.
-    pub fn has_module(&self) -> bool {
-        self.module.is_some()
     }
 }
 
@@ -68,6 +70,9 @@ pub fn settings(btf: &Btf<'_>, symbols: &Kallsyms) -> Result<Settings, AttachErr
         addr_net_id: symbols.address("nf_conntrack_net_id"),
         addr_net_list: symbols.address("net_namespace_list"),
         addr_zone_default: symbols.address("nf_ct_zone_dflt"),
+        addr_hash: symbols.address("nf_conntrack_hash"),
+        addr_hash_size: symbols.address("nf_conntrack_htable_size"),
+        addr_generation: symbols.address("nf_conntrack_generation"),
         net_inum: btf.offset_of("net", "ns.inum")?,
         net_gen: btf.offset_of("net", "gen")?,
         net_list: btf.offset_of("net", "list")?,
@@ -81,8 +86,27 @@ pub fn settings(btf: &Btf<'_>, symbols: &Kallsyms) -> Result<Settings, AttachErr
         ct_status: btf.offset_of("nf_conn", "status")?,
         ct_timeout: btf.offset_of("nf_conn", "timeout")?,
         ct_mark: optional("nf_conn", "mark"),
+        ct_use: btf.offset_of("nf_conn", "ct_general.use")?,
+        ct_ext: optional("nf_conn", "ext"),
+        ext_tstamp: timestamp_extension(btf).unwrap_or(ABSENT),
+        node_tuple: btf.offset_of("nf_conntrack_tuple_hash", "tuple")?,
+        node_size: btf.size_of("nf_conntrack_tuple_hash")?,
+        skb_nfct: btf.offset_of("sk_buff", "_nfct")?,
+        // 5.12 has it too, but gives it out on demand only.
+        net_cookie: if net_ct_count == ABSENT { optional("net", "net_cookie") } else { ABSENT },
         ..Settings::UNKNOWN
     })
+}
+
+/// Where an entry's extensions keep the offset of its timestamps (include/net/netfilter/nf_conntrack_extend.h).
+fn timestamp_extension(btf: &Btf<'_>) -> Option<u32> {
+    let offsets = btf.offset_of("nf_ct_ext", "offset").ok()?;
+    Some(offsets + btf.enumerator("NF_CT_EXT_TSTAMP")?)
+}
+
+/// Whether `__nf_conntrack_confirm` refuses chains that are too long (5.15+): it counts them then.
+pub fn limits_chains(btf: &Btf<'_>) -> bool {
+    btf.offset_of("ip_conntrack_stat", "chaintoolong").is_ok()
 }
 
 /// The records carry `nf_conntrack_tuple` as it is, so it must be what they declare.
@@ -101,6 +125,15 @@ fn check_tuple(btf: &Btf<'_>) -> Result<(), AttachError> {
         if found != expected {
             return Err(AttachError::TupleLayout { member, found, expected });
         }
+    }
+    // The walker reads a node of the table as two pointers and a tuple.
+    let found = btf.offset_of("nf_conntrack_tuple_hash", "tuple")?;
+    if found != 16 {
+        return Err(AttachError::TupleLayout {
+            member: "tuple of nf_conntrack_tuple_hash",
+            found,
+            expected: 16,
+        });
     }
     Ok(())
 }

@@ -3,53 +3,70 @@
 //! aya 0.14 cannot name a function of a module: it sets `attach_btf_id` only, from one BTF. So aya makes the
 //! maps and globals, and here a second parse of the same object is relocated against them and loaded with
 //! `attach_btf_obj_fd` as well. With no module the field stays 0, which the kernel takes for vmlinux.
-#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper for these commands")]
+#![expect(unsafe_code, reason = "arguments of bpf(2) are unions")]
 
 use std::{
     collections::HashSet,
     ffi::{CStr, CString},
     io,
-    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
 };
 
 use aya::{Ebpf, maps::Map};
 use aya_obj::{
     Object,
-    generated::{bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_prog_type},
+    generated::{bpf_attach_type, bpf_btf_info, bpf_cmd, bpf_prog_type},
 };
 use thiserror::Error;
 
-use crate::engine::btf::{Btf, Func};
+use crate::{
+    engine::btf::{Btf, Func},
+    kernel::bpf::{self, bpf_fd, zeroed_attr},
+};
 
 /// A program, the function it hooks and how.
+#[derive(Debug)]
 struct Hook {
     program: &'static str,
     function: &'static str,
     /// Arguments the program counts on: a result read from the context lies behind them.
     arguments: usize,
     attach: bpf_attach_type,
+    when: When,
 }
 
-/// In the order of attaching: what frees before what allocates.
-const HOOKS: [Hook; 3] = [
-    Hook {
-        program: "ctw_free_entry",
-        function: "nf_conntrack_free",
-        arguments: 1,
-        attach: bpf_attach_type::BPF_TRACE_FENTRY,
-    },
-    Hook {
-        program: "ctw_early_entry",
-        function: "early_drop",
-        arguments: 2,
-        attach: bpf_attach_type::BPF_TRACE_FENTRY,
-    },
-    Hook {
-        program: "ctw_alloc_exit",
-        function: "__nf_conntrack_alloc",
-        arguments: 6,
-        attach: bpf_attach_type::BPF_TRACE_FEXIT,
-    },
+/// When a hook is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// At once; nothing works without it.
+    Always,
+    /// At once; without it a cause stays unknown.
+    IfPossible,
+    /// When [`TracingLinks::watch_chains`] says so; likewise.
+    Later,
+}
+
+const fn hook(
+    program: &'static str,
+    function: &'static str,
+    arguments: usize,
+    attach: bpf_attach_type,
+    when: When,
+) -> Hook {
+    Hook { program, function, arguments, attach, when }
+}
+
+const ENTRY: bpf_attach_type = bpf_attach_type::BPF_TRACE_FENTRY;
+const EXIT: bpf_attach_type = bpf_attach_type::BPF_TRACE_FEXIT;
+
+/// In the order of attaching: what frees before what allocates, a call before its return.
+static HOOKS: [Hook; 6] = [
+    hook("ctw_free_entry", "nf_conntrack_free", 1, ENTRY, When::Always),
+    hook("ctw_clash_entry", "nf_ct_resolve_clash", 3, ENTRY, When::IfPossible),
+    hook("ctw_clash_exit", "nf_ct_resolve_clash", 3, EXIT, When::IfPossible),
+    hook("ctw_conf_exit", "__nf_conntrack_confirm", 1, EXIT, When::Later),
+    hook("ctw_early_entry", "early_drop", 2, ENTRY, When::Always),
+    hook("ctw_alloc_exit", "__nf_conntrack_alloc", 6, EXIT, When::Always),
 ];
 
 /// The verifier's log is read up to here; the end of it says what was wrong.
@@ -64,11 +81,54 @@ pub enum Target {
     Module(&'static str),
 }
 
-/// An attached program; dropping it detaches.
+/// The programs; dropping it detaches them.
 #[derive(Debug)]
-pub struct TracingLink {
-    _link: OwnedFd,
-    _program: OwnedFd,
+pub struct TracingLinks(Vec<Hooked>);
+
+#[derive(Debug)]
+struct Hooked {
+    hook: &'static Hook,
+    program: OwnedFd,
+    link: Option<OwnedFd>,
+}
+
+impl TracingLinks {
+    /// Attaches them, but for what is attached later. Returns what stays unknown, and why.
+    pub fn attach(&mut self) -> Result<Vec<TracingError>, TracingError> {
+        let mut unknown = Vec::new();
+        for hooked in &mut self.0 {
+            match (hooked.hook.when, hooked.hook.when != When::Later && hooked.link.is_none()) {
+                (When::Always, true) => hooked.attach()?,
+                (_, true) => unknown.extend(hooked.attach().err()),
+                (_, false) => {}
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Attaches what tells of chains that are too long, unless that was done.
+    pub fn watch_chains(&mut self) -> Result<(), TracingError> {
+        let mut later = self.0.iter_mut().filter(|hooked| hooked.hook.when == When::Later);
+        later.try_for_each(|hooked| if hooked.link.is_none() { hooked.attach() } else { Ok(()) })
+    }
+
+    /// Detaches all; the programs stay loaded, for what they counted.
+    pub fn detach(&mut self) {
+        self.0.iter_mut().for_each(|hooked| hooked.link = None);
+    }
+
+    /// Name and descriptor of each program.
+    pub fn programs(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        self.0.iter().map(|hooked| (hooked.hook.program, hooked.program.as_fd()))
+    }
+}
+
+impl Hooked {
+    fn attach(&mut self) -> Result<(), TracingError> {
+        let function = self.hook.function;
+        self.link = Some(open(&self.program).map_err(|source| TracingError::Attach { function, source })?);
+        Ok(())
+    }
 }
 
 /// Why a program could not be attached.
@@ -123,14 +183,23 @@ pub enum TracingError {
     },
 }
 
-/// Loads and attaches all hooks against the maps of `ebpf`.
-pub fn attach(
+/// Loads the programs against the maps of `ebpf`; those for chains too long only if the kernel `limits_chains`.
+/// Returns besides what stays unknown, and why.
+pub fn load(
     bytes: &[u8],
     ebpf: &Ebpf,
     btf: &Btf<'_>,
     target: Target,
-) -> Result<Vec<TracingLink>, TracingError> {
-    let functions = HOOKS.iter().map(|hook| resolve(btf, hook, target)).collect::<Result<Vec<_>, _>>()?;
+    limits_chains: bool,
+) -> Result<(TracingLinks, Vec<TracingError>), TracingError> {
+    let (mut functions, mut unknown) = (Vec::new(), Vec::new());
+    for hook in HOOKS.iter().filter(|hook| limits_chains || hook.when != When::Later) {
+        match resolve(btf, hook, target) {
+            Ok(function) => functions.push((hook, function)),
+            Err(error) if hook.when == When::Always => return Err(error),
+            Err(error) => unknown.push(error),
+        }
+    }
     let module = match target {
         Target::Vmlinux => None,
         Target::Module(module) => {
@@ -138,16 +207,15 @@ pub fn attach(
         }
     };
     let object = relocated(bytes, ebpf)?;
-    HOOKS
-        .iter()
-        .zip(functions)
-        .map(|(hook, function)| {
-            let program = load(&object, hook, function, module.as_ref())?;
-            let link =
-                open(&program).map_err(|source| TracingError::Attach { function: hook.function, source })?;
-            Ok(TracingLink { _link: link, _program: program })
-        })
-        .collect()
+    let mut loaded = Vec::new();
+    for (hook, function) in functions {
+        match load_one(&object, hook, function, module.as_ref()) {
+            Ok(program) => loaded.push(Hooked { hook, program, link: None }),
+            Err(error) if hook.when == When::Always => return Err(error),
+            Err(error) => unknown.push(error),
+        }
+    }
+    Ok((TracingLinks(loaded), unknown))
 }
 
 fn resolve(btf: &Btf<'_>, hook: &Hook, target: Target) -> Result<Func, TracingError> {
@@ -193,7 +261,7 @@ fn map_fd(map: &Map) -> Option<RawFd> {
     }
 }
 
-fn load(
+fn load_one(
     object: &Object,
     hook: &Hook,
     function: Func,
@@ -245,12 +313,8 @@ fn open(program: &OwnedFd) -> io::Result<OwnedFd> {
 /// The BTF object of a loaded module.
 fn module_btf(module: &str) -> io::Result<OwnedFd> {
     let mut id = 0;
-    loop {
-        let mut attr = zeroed_attr();
-        attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
-        bpf(bpf_cmd::BPF_BTF_GET_NEXT_ID, &mut attr)?;
-        // SAFETY: the command wrote it.
-        id = unsafe { attr.__bindgen_anon_6.next_id };
+    while let Some(next) = bpf::next_id(bpf_cmd::BPF_BTF_GET_NEXT_ID, id)? {
+        id = next;
         let mut attr = zeroed_attr();
         attr.__bindgen_anon_6.__bindgen_anon_1.btf_id = id;
         let found = match bpf_fd(bpf_cmd::BPF_BTF_GET_FD_BY_ID, &mut attr) {
@@ -263,6 +327,7 @@ fn module_btf(module: &str) -> io::Result<OwnedFd> {
             return Ok(found);
         }
     }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// The name of a BTF object, if it is the kernel's or a module's.
@@ -272,34 +337,11 @@ fn kernel_btf_name(btf: &OwnedFd) -> io::Result<Option<CString>> {
     let mut info: bpf_btf_info = unsafe { std::mem::zeroed() };
     info.name = name.as_mut_ptr() as u64;
     info.name_len = name.len() as u32;
-    let mut attr = zeroed_attr();
-    attr.info.bpf_fd = btf.as_raw_fd() as u32;
-    attr.info.info = &raw mut info as u64;
-    attr.info.info_len = size_of::<bpf_btf_info>() as u32;
-    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    bpf::info_by_fd(btf.as_fd(), &mut info)?;
     if info.kernel_btf == 0 {
         return Ok(None);
     }
     Ok(CStr::from_bytes_until_nul(&name).ok().map(CStr::to_owned))
-}
-
-fn zeroed_attr() -> bpf_attr {
-    // SAFETY: a union of plain data, for which zero is a value and which the kernel wants zeroed.
-    unsafe { std::mem::zeroed() }
-}
-
-fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
-    let fd = bpf(command, attr)?;
-    // SAFETY: the commands this is called with return a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
-    // SAFETY: attr is as large as it says, and pointers in it outlive the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command as libc::c_int, &raw mut *attr, size_of::<bpf_attr>())
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as RawFd) }
 }
 
 /// What the verifier ended with, before its statistics.

@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use conntrack_common::Totals;
+use conntrack_common::{End, Totals};
 
 use super::fold::Folded;
 use super::schema::{self, Head, Line, SourceEntries, SourceEvents};
 use super::time::Rfc3339;
+use crate::engine::account::{AuditReport, Events, Repaired};
 use crate::engine::batch::WallClock;
 use crate::engine::episode::{Causes, Episode};
 use crate::engine::holders::{AGE_BOUNDS_S, Holders};
-use crate::engine::notice::{Eviction, Freed, Lost, Notice, Refusal};
-use crate::engine::snapshot::{Attached, Events, NetnsRow, Other, Snapshot, SourceRow, Summary};
-use crate::engine::sources::per_second;
+use crate::engine::notice::{self, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal};
+use crate::engine::snapshot::{Attached, NetnsRow, Other, Snapshot, SourceRow, Summary};
+use crate::engine::sources::{Sums, per_second};
+use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tally::Ranking;
 use crate::engine::tuple::Connection;
 
@@ -54,23 +56,50 @@ pub fn notice(out: &mut impl Write, notice: &Notice, wall: WallClock) -> io::Res
         Notice::New { ktime_ns: _, connection: ref it } => {
             Line::New(schema::New { head: head(Some(it.netns)), connection: connection(it) })
         }
-        Notice::Free(Freed { ktime_ns: _, connection: ref it, status, mark, lifetime_ns, evicted }) => {
-            Line::Free(schema::Free {
-                head: head(Some(it.netns)),
-                connection: connection(it),
-                lifetime_ns,
-                assured: status.assured(),
-                seen_reply: status.seen_reply(),
-                confirmed: status.confirmed(),
-                evicted,
-                mark,
-            })
+        Notice::Free(ref freed) => Line::Free(self::freed(freed, wall)),
+        Notice::InsertFailed(ref failure) => Line::Failed(failed(failure, wall)),
+        Notice::Audited(notice::Audited { ref report, abandoned }) => {
+            Line::Audit(schema::Audited { head: head(None), abandoned, audit: audit(report, wall) })
+        }
+        Notice::Gap(ref gap) => Line::Gap(schema::Gap {
+            head: head(None),
+            over: gap.over,
+            from_ktime_ns: gap.from_ktime_ns,
+            duration_ns: gap.length_ns(),
+        }),
+        Notice::Counted(Counted { ktime_ns: _, netns, refused, evicted, failed }) => {
+            Line::Counted(schema::Counted { head: head(Some(netns)), refused, evicted, failed })
         }
         Notice::Lost(Lost { ktime_ns: _, entries, incidents, unmatched }) => {
             Line::Lost(schema::Lost { head: head(None), entries, incidents, unmatched })
         }
     };
     write_line(out, &line)
+}
+
+fn freed(freed: &Freed, wall: WallClock) -> schema::Free {
+    let Freed { ktime_ns, connection: ref it, status, mark, lifetime_ns, end } = *freed;
+    schema::Free {
+        head: head(wall, ktime_ns, Some(it.netns)),
+        connection: connection(it),
+        lifetime_ns,
+        assured: status.assured(),
+        seen_reply: status.seen_reply(),
+        confirmed: status.confirmed(),
+        evicted: end == End::Evicted,
+        end: freed.end_str(),
+        mark,
+    }
+}
+
+fn failed(failure: &Failure, wall: WallClock) -> schema::Failed {
+    let Failure { ktime_ns, cause: _, connection: ref it, ref reply, status: _ } = *failure;
+    schema::Failed {
+        head: head(wall, ktime_ns, Some(it.netns)),
+        cause: failure.cause_str(),
+        connection: connection(it),
+        reply: connection(reply),
+    }
 }
 
 /// Writes the line that stands for many evictions.
@@ -88,42 +117,37 @@ pub fn folded(out: &mut impl Write, folded: &Folded, wall: WallClock) -> io::Res
 
 /// Writes the last line of `watch`.
 pub fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
-    let Summary { ktime_ns, wall, since_ktime_ns, trust, events, totals: sums, episodes } = summary;
+    let Summary { ktime_ns, wall, since_ktime_ns, trust, .. } = summary;
     let line = schema::Summary {
         head: head(*wall, *ktime_ns, None),
         since: Rfc3339::at(*wall, *since_ktime_ns),
-        totals: totals(sums),
+        totals: totals(&summary.totals, summary.failed_unknown),
         backend: trust.backend.clone(),
         degradations: trust.degradations.clone(),
-        events: self::events(events, sums),
-        episodes: episodes.iter().map(|it| episode(it, *wall)).collect(),
+        events: events(&summary.events, &summary.totals, *ktime_ns, *wall),
+        statistics: summary.statistics.iter().map(statistics_row).collect(),
+        episodes: summary.episodes.iter().map(|it| episode(it, *wall)).collect(),
     };
     write_line(out, &Line::Summary(line))
 }
 
 /// Writes what `top --once -o json` shows.
 pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let wall = snapshot.wall;
-    let Other { entries, sums, new_per_s } = snapshot.other;
+    let (wall, ktime_ns) = (snapshot.wall, snapshot.ktime_ns);
+    let sums = totals(&snapshot.totals, snapshot.failed_unknown);
     let top = schema::Top {
-        time: Rfc3339::at(wall, snapshot.ktime_ns),
-        ktime_ns: snapshot.ktime_ns,
+        time: Rfc3339::at(wall, ktime_ns),
+        ktime_ns,
         since: Rfc3339::at(wall, snapshot.since_ktime_ns),
         interval_s: snapshot.interval_ns as f64 / 1e9,
         backend: snapshot.trust.backend.clone(),
         degradations: snapshot.trust.degradations.clone(),
-        events: events(&snapshot.events, &snapshot.totals),
-        totals: schema::TopTotals { entries: snapshot.entries, sums: totals(&snapshot.totals) },
+        events: events(&snapshot.events, &snapshot.totals, ktime_ns, wall),
+        totals: schema::TopTotals { entries: snapshot.entries, sums },
         netns: snapshot.netns.iter().map(|row| netns(row, wall)).collect(),
         sources: snapshot.sources.iter().map(source).collect(),
-        other: schema::Other {
-            entries,
-            new: sums.new,
-            new_per_s: tenths(new_per_s),
-            freed: sums.freed,
-            refused: sums.refused,
-            evicted: sums.evicted,
-        },
+        other: other(&snapshot.other),
+        statistics: snapshot.statistics.iter().map(statistics_row).collect(),
         episodes: snapshot.episodes.iter().map(|it| episode(it, wall)).collect(),
     };
     write_line(out, &top)
@@ -164,13 +188,79 @@ fn refused(refusal: &Refusal, wall: WallClock) -> schema::Refused {
     }
 }
 
-fn events(events: &Events, totals: &Totals) -> schema::Events {
-    let Events { seen, decode_errors, first_decode_error: _, unknown_free, overwritten } = *events;
-    let (lost, unmatched) = (totals.lost(), totals.unmatched);
-    schema::Events { seen, lost, unmatched, decode_errors, unknown_free, overwritten }
+fn events(events: &Events, totals: &Totals, ktime_ns: u64, wall: WallClock) -> schema::Events {
+    let gaps = events.gaps;
+    let open_ns = gaps.since_ktime_ns.map_or(0, |since| ktime_ns.saturating_sub(since));
+    schema::Events {
+        seen: events.seen,
+        lost: totals.lost(),
+        missed: events.missed(),
+        missed_by_program: events.missed_by_program.clone(),
+        repaired: repaired(events.repaired),
+        unmatched: totals.unmatched,
+        decode_errors: events.decode_errors,
+        older_free: events.older_free,
+        unknown_free: events.unknown_free,
+        overwritten: events.overwritten,
+        bootstrapped: events.bootstrapped,
+        last_audit: events.last_audit.as_ref().map(|report| audit(report, wall)),
+        abandoned_audit: events.abandoned.as_ref().map(|report| audit(report, wall)),
+        gaps: schema::Gaps {
+            count: gaps.count,
+            duration_ns: gaps.duration_ns.saturating_add(open_ns),
+            open: gaps.since_ktime_ns.is_some(),
+        },
+    }
 }
 
-fn totals(totals: &Totals) -> schema::Totals {
+fn repaired(repaired: Repaired) -> schema::Repaired {
+    let Repaired { added, removed, replaced } = repaired;
+    schema::Repaired { added, removed, replaced }
+}
+
+fn audit(report: &AuditReport, wall: WallClock) -> schema::Audit {
+    let AuditReport { number, began_ktime_ns, entries, buckets, restarts, cut_short, .. } = *report;
+    schema::Audit {
+        number,
+        trigger: report.trigger_str(),
+        began: Rfc3339::at(wall, began_ktime_ns),
+        began_ktime_ns,
+        duration_ns: report.length_ns(),
+        entries,
+        repaired: repaired(report.repaired),
+        buckets,
+        restarts,
+        cut_short,
+    }
+}
+
+fn statistics_row(row: &StatisticsRow) -> schema::StatisticsRow {
+    let StatisticsRow { netns, ref name, ref comparison } = *row;
+    schema::StatisticsRow { netns, name: name.clone(), statistics: statistics(comparison) }
+}
+
+fn statistics(comparison: &Comparison) -> schema::Statistics {
+    let Comparison { kernel, ctwatch } = *comparison;
+    schema::Statistics {
+        kernel: schema::Kernel {
+            drop: kernel.drop,
+            early_drop: kernel.early_drop,
+            insert_failed: kernel.insert_failed,
+            chaintoolong: kernel.chaintoolong,
+            clash_resolve: kernel.clash_resolve,
+            invalid: kernel.invalid,
+        },
+        ctwatch: schema::Ctwatch {
+            drop: ctwatch.drop,
+            early_drop: ctwatch.early_drop,
+            insert_failed: ctwatch.insert_failed,
+            chaintoolong: ctwatch.chaintoolong,
+            clash_resolve: ctwatch.clash_resolve,
+        },
+    }
+}
+
+fn totals(totals: &Totals, failed_unknown: u64) -> schema::Totals {
     schema::Totals {
         new: totals.new,
         freed: totals.freed,
@@ -181,6 +271,16 @@ fn totals(totals: &Totals) -> schema::Totals {
             ctnetlink: totals.refused_ctnetlink,
         },
         evicted: totals.evicted,
+        failed: totals.insert_failed().saturating_add(failed_unknown),
+        failed_by_cause: schema::FailedCauses {
+            clash: totals.failed_clash,
+            chain_too_long: totals.failed_chain_too_long,
+            nat_ports: totals.failed_nat_ports,
+            dying: totals.failed_dying,
+            unknown: failed_unknown,
+        },
+        clash_resolved: totals.clash_resolved,
+        unconfirmed: totals.unconfirmed,
         lost: totals.lost(),
         unmatched: totals.unmatched,
     }
@@ -195,6 +295,10 @@ fn netns(row: &NetnsRow, wall: WallClock) -> schema::Netns {
         state: row.state.as_str(),
         since: Rfc3339::at(wall, row.since_ktime_ns),
         entries: row.entries,
+        unaccounted: row.unaccounted(),
+        failed: row.sums.failed,
+        unconfirmed: row.sums.unconfirmed,
+        statistics: row.statistics.as_ref().map(statistics),
         new_per_s: tenths(row.rates.new),
         freed_per_s: tenths(row.rates.freed),
         refused_per_s: tenths(row.rates.refused),
@@ -205,9 +309,16 @@ fn netns(row: &NetnsRow, wall: WallClock) -> schema::Netns {
 
 fn source(row: &SourceRow) -> schema::Source {
     let SourceRow { src, netns, entries, sums, new_per_s } = *row;
+    let Sums { new, freed, refused, evicted, failed, unconfirmed } = sums;
     let new_per_s = tenths(new_per_s);
-    let (new, freed, refused, evicted) = (sums.new, sums.freed, sums.refused, sums.evicted);
-    schema::Source { src, netns, entries, new, new_per_s, freed, refused, evicted }
+    schema::Source { src, netns, entries, new, new_per_s, freed, refused, evicted, failed, unconfirmed }
+}
+
+fn other(other: &Other) -> schema::Other {
+    let Other { entries, sums, new_per_s } = *other;
+    let Sums { new, freed, refused, evicted, failed, unconfirmed } = sums;
+    let new_per_s = tenths(new_per_s);
+    schema::Other { entries, new, new_per_s, freed, refused, evicted, failed, unconfirmed }
 }
 
 fn episode(episode: &Episode, wall: WallClock) -> schema::Episode {
@@ -262,6 +373,7 @@ fn holders(holders: &Holders) -> schema::Holders {
             .zip(holders.ages)
             .map(|(under_s, entries)| schema::AgeEntries { under_s, entries })
             .collect(),
+        age_unknown: holders.age_unknown,
         arrivals: ranking(&holders.arrivals, |&(src, new)| schema::Arrivals {
             src,
             new,

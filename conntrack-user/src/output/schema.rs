@@ -3,6 +3,7 @@
 //! `time`, `since`, `start`, `end` are RFC 3339 in UTC with nanoseconds; the `ktime_ns` beside each is
 //! CLOCK_MONOTONIC of the kernel's stamp. `netns` is the inode number of a network namespace.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -29,8 +30,16 @@ pub enum Line {
     New(New),
     /// An entry was freed (with `--all`).
     Free(Free),
+    /// An entry was not inserted, and its packet dropped.
+    Failed(Failed),
     /// Events were lost or calls not caught since the last such line.
     Lost(Lost),
+    /// An audit is over.
+    Audit(Audited),
+    /// conntrack is gone, or is there again.
+    Gap(Gap),
+    /// The kernel's statistics moved where nothing else tells of whom.
+    Counted(Counted),
     /// The last line.
     Summary(Summary),
 }
@@ -126,7 +135,7 @@ pub struct EvictedOne {
     /// Who was evicted.
     #[serde(flatten)]
     pub connection: Connection,
-    /// How long the entry had lived; null if it is older than the attachment.
+    /// How long the entry had lived; null if that is not known.
     pub age_ns: Option<u64>,
     /// IPS_ASSURED.
     pub assured: bool,
@@ -175,8 +184,8 @@ pub struct Free {
     /// The entry.
     #[serde(flatten)]
     pub connection: Connection,
-    /// How long it lived.
-    pub lifetime_ns: u64,
+    /// How long it lived; null if that is not known.
+    pub lifetime_ns: Option<u64>,
     /// IPS_ASSURED.
     pub assured: bool,
     /// IPS_SEEN_REPLY.
@@ -185,8 +194,102 @@ pub struct Free {
     pub confirmed: bool,
     /// Whether `early_drop` freed it.
     pub evicted: bool,
+    /// `other`, `evicted` or `not_inserted`.
+    pub end: &'static str,
     /// Its mark; 0 unless marks are read.
     pub mark: u32,
+}
+
+/// `kind: failed`
+#[derive(Debug, Serialize)]
+pub struct Failed {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// `clash`, `chain_too_long`, `nat_ports` or `dying`.
+    pub cause: &'static str,
+    /// The entry.
+    #[serde(flatten)]
+    pub connection: Connection,
+    /// Its reply direction: after source NAT `dst` and `dport` are what NAT chose.
+    pub reply: Connection,
+}
+
+/// `kind: audit`
+#[derive(Debug, Serialize)]
+pub struct Audited {
+    /// When it ended; concerns all namespaces.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Whether it was given up and proves nothing.
+    pub abandoned: bool,
+    /// What it came to.
+    #[serde(flatten)]
+    pub audit: Audit,
+}
+
+/// An audit that is over.
+#[derive(Debug, Serialize)]
+pub struct Audit {
+    /// 1 for the first, and so on.
+    pub number: u32,
+    /// `attached`, `interval`, `lost` or `missed`.
+    pub trigger: &'static str,
+    /// When it began.
+    pub began: Rfc3339,
+    /// The same by CLOCK_MONOTONIC.
+    pub began_ktime_ns: u64,
+    /// How long it took.
+    pub duration_ns: u64,
+    /// Entries in the live table when it ended.
+    pub entries: u64,
+    /// What it repaired.
+    pub repaired: Repaired,
+    /// Buckets walked.
+    pub buckets: u64,
+    /// Times the walk began anew because the table was resized.
+    pub restarts: u32,
+    /// Buckets whose chain was too long to be walked to its end.
+    pub cut_short: u32,
+}
+
+/// Entries that audits put right.
+#[derive(Debug, Serialize)]
+pub struct Repaired {
+    /// Entries whose allocation was lost or missed.
+    pub added: u64,
+    /// Entries whose end was lost or missed.
+    pub removed: u64,
+    /// Entries at whose address another was found.
+    pub replaced: u64,
+}
+
+/// `kind: gap`
+#[derive(Debug, Serialize)]
+pub struct Gap {
+    /// When that was noticed; concerns all namespaces.
+    #[serde(flatten)]
+    pub head: Head,
+    /// False: conntrack is gone with all entries. True: it is there again, and counted anew.
+    pub over: bool,
+    /// When it was found gone.
+    pub from_ktime_ns: u64,
+    /// How long that is ago.
+    pub duration_ns: u64,
+}
+
+/// `kind: counted`
+#[derive(Debug, Serialize)]
+pub struct Counted {
+    /// When the statistics were read, and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Allocations refused since they were last read.
+    pub refused: u64,
+    /// Entries evicted since then.
+    pub evicted: u64,
+    /// Entries not inserted since then.
+    pub failed: u64,
 }
 
 /// `kind: lost`
@@ -220,6 +323,8 @@ pub struct Summary {
     pub degradations: Vec<String>,
     /// Seen and missed.
     pub events: Events,
+    /// The kernel's statistics beside what ctwatch counted.
+    pub statistics: Vec<StatisticsRow>,
     /// Saturations, oldest first.
     pub episodes: Vec<Episode>,
 }
@@ -249,6 +354,8 @@ pub struct Top {
     pub sources: Vec<Source>,
     /// What `sources` leave of the totals.
     pub other: Other,
+    /// The kernel's statistics beside what ctwatch counted.
+    pub statistics: Vec<StatisticsRow>,
     /// Saturations, oldest first.
     pub episodes: Vec<Episode>,
 }
@@ -260,14 +367,94 @@ pub struct Events {
     pub seen: u64,
     /// Events the rings had no room for.
     pub lost: u64,
+    /// Events missed: as the kernel tells, and `unknown_free` and `overwritten`.
+    pub missed: u64,
+    /// How often the kernel skipped each program, as it tells.
+    pub missed_by_program: BTreeMap<String, u64>,
+    /// What audits put right.
+    pub repaired: Repaired,
     /// Returns whose call was not caught.
     pub unmatched: u64,
     /// Records that could not be read.
     pub decode_errors: u64,
-    /// Frees of entries not known: older than the attachment, or their allocation was missed.
+    /// Frees, before the first audit had ended, of entries not known: older than the attachment.
+    pub older_free: u64,
+    /// The same since then: their allocation was lost or missed.
     pub unknown_free: u64,
-    /// Entries whose free was missed, seen when their address was used again.
+    /// Entries whose free was lost or missed, seen when their address was used again.
     pub overwritten: u64,
+    /// Whether the first audit has ended, since when all entries are known.
+    pub bootstrapped: bool,
+    /// The last audit that came to its end; null if none did.
+    pub last_audit: Option<Audit>,
+    /// The last one since then that was given up; null if none was.
+    pub abandoned_audit: Option<Audit>,
+    /// When conntrack was away.
+    pub gaps: Gaps,
+}
+
+/// Times when conntrack was away.
+#[derive(Debug, Serialize)]
+pub struct Gaps {
+    /// How many.
+    pub count: u64,
+    /// How long in total, the present one included.
+    pub duration_ns: u64,
+    /// Whether it is away now.
+    pub open: bool,
+}
+
+/// The kernel's statistics of one network namespace beside what ctwatch counted.
+#[derive(Debug, Serialize)]
+pub struct StatisticsRow {
+    /// Network namespace; null for the sum over all.
+    pub netns: Option<u32>,
+    /// Name; null if it has none.
+    pub name: Option<String>,
+    /// Both accounts.
+    #[serde(flatten)]
+    pub statistics: Statistics,
+}
+
+/// Two accounts of the same packets.
+#[derive(Debug, Serialize)]
+pub struct Statistics {
+    /// As `conntrack -S` has them, since attach.
+    pub kernel: Kernel,
+    /// What ctwatch had counted when they were read.
+    pub ctwatch: Ctwatch,
+}
+
+/// The kernel's account.
+#[derive(Debug, Serialize)]
+pub struct Kernel {
+    /// Packets dropped.
+    pub drop: u64,
+    /// Entries evicted.
+    pub early_drop: u64,
+    /// Entries not inserted.
+    pub insert_failed: u64,
+    /// Chains too long.
+    pub chaintoolong: u64,
+    /// Clashes resolved.
+    pub clash_resolve: u64,
+    /// Packets that belong to no connection.
+    pub invalid: u64,
+}
+
+/// Ours, summed as the kernel does.
+#[derive(Debug, Serialize)]
+pub struct Ctwatch {
+    /// Packets refused, clashes lost, NAT ports exhausted.
+    pub drop: u64,
+    /// Entries evicted.
+    pub early_drop: u64,
+    /// Entries not inserted.
+    pub insert_failed: u64,
+    /// Chains too long.
+    pub chaintoolong: u64,
+    /// Clashes resolved; null but in the sum.
+    pub clash_resolve: Option<u64>,
 }
 
 /// Sums since attach, as the kernel keeps them.
@@ -283,16 +470,39 @@ pub struct Totals {
     pub refused_by_cause: Causes,
     /// Entries evicted.
     pub evicted: u64,
+    /// Entries not inserted.
+    pub failed: u64,
+    /// The same by cause.
+    pub failed_by_cause: FailedCauses,
+    /// Clashes resolved: no packet was dropped.
+    pub clash_resolved: u64,
+    /// Entries freed unconfirmed though nothing failed: a rule dropped their packet.
+    pub unconfirmed: u64,
     /// Events the rings had no room for.
     pub lost: u64,
     /// Returns whose call was not caught.
     pub unmatched: u64,
 }
 
+/// Failed insertions by cause.
+#[derive(Debug, Serialize)]
+pub struct FailedCauses {
+    /// Another packet of the same connection was faster.
+    pub clash: u64,
+    /// A hash chain was too long.
+    pub chain_too_long: u64,
+    /// NAT found no free port.
+    pub nat_ports: u64,
+    /// The entry was killed before its first packet left.
+    pub dying: u64,
+    /// Only the kernel's statistics tell of them.
+    pub unknown: u64,
+}
+
 /// [`Totals`] and what is held.
 #[derive(Debug, Serialize)]
 pub struct TopTotals {
-    /// Entries whose allocation was seen and that live.
+    /// Entries in the live table.
     pub entries: u64,
     /// Sums.
     #[serde(flatten)]
@@ -325,8 +535,16 @@ pub struct Netns {
     pub state: &'static str,
     /// Since when.
     pub since: Rfc3339,
-    /// Entries whose allocation was seen and that live.
+    /// Entries in the live table.
     pub entries: u64,
+    /// `count` less `entries`; null if `count` is.
+    pub unaccounted: Option<i64>,
+    /// Entries not inserted since attach.
+    pub failed: u64,
+    /// Entries freed unconfirmed though nothing failed, since attach.
+    pub unconfirmed: u64,
+    /// The kernel's statistics beside ours; null if they were not read, or are all that is known.
+    pub statistics: Option<Statistics>,
     /// New entries per second.
     pub new_per_s: f64,
     /// Entries freed per second.
@@ -358,6 +576,10 @@ pub struct Source {
     pub refused: u64,
     /// Entries of it evicted.
     pub evicted: u64,
+    /// Entries of it not inserted.
+    pub failed: u64,
+    /// Entries of it freed unconfirmed though nothing failed.
+    pub unconfirmed: u64,
 }
 
 /// What `sources` leave of the totals: sources not listed, events that were lost or of nobody known.
@@ -375,6 +597,10 @@ pub struct Other {
     pub refused: u64,
     /// Entries evicted.
     pub evicted: u64,
+    /// Entries not inserted.
+    pub failed: u64,
+    /// Entries freed unconfirmed though nothing failed.
+    pub unconfirmed: u64,
 }
 
 /// One saturation of one network namespace.
@@ -431,6 +657,8 @@ pub struct Holders {
     pub protocols: Ranking<ProtoEntries>,
     /// By age.
     pub ages: Vec<AgeEntries>,
+    /// Entries whose age is not known.
+    pub age_unknown: u64,
     /// New entries by source over the time before.
     pub arrivals: Ranking<Arrivals>,
     /// How long that time was: about a minute.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use conntrack_common::{Cause, InsertCause};
 use hashbrown::HashMap;
 
 use crate::engine::episode::Open;
@@ -10,6 +11,7 @@ use crate::engine::notice::Refusal;
 use crate::engine::saturation::{Edge, Saturation, Thresholds};
 use crate::engine::snapshot::NetnsRow;
 use crate::engine::sources::Sums;
+use crate::engine::statistics::{Comparison, Reckoning, StatisticsRow};
 
 /// One network namespace. Whatever may move its state returns the edge, if it did.
 #[derive(Debug)]
@@ -20,6 +22,16 @@ pub struct Netns {
     pub sums: Sums,
     /// The episode that lasts.
     pub open: Option<Box<Open>>,
+    /// Tells it from a later one with the same inode number; 0 if not known.
+    pub cookie: u64,
+    /// When a census counted it last.
+    pub counted_ktime_ns: u64,
+    /// When anything was last heard of it.
+    pub heard_ktime_ns: u64,
+    /// The kernel's statistics and ours.
+    pub reckoning: Reckoning,
+    /// Whether the kernel's statistics are all that is known of refusals: nothing to compare them with.
+    pub statistics_alone: bool,
     entries: u64,
     gauge: Gauge,
     saturation: Saturation,
@@ -32,6 +44,11 @@ impl Netns {
             inum,
             sums: Sums::default(),
             open: None,
+            cookie: 0,
+            counted_ktime_ns: 0,
+            heard_ktime_ns: 0,
+            reckoning: Reckoning::default(),
+            statistics_alone: false,
             entries: 0,
             gauge: Gauge::default(),
             saturation,
@@ -44,6 +61,7 @@ impl Netns {
     pub fn born(&mut self, ktime_ns: u64) -> Option<Edge> {
         self.entries += 1;
         self.sums.new += 1;
+        self.heard_ktime_ns = ktime_ns;
         self.gauge.born(ktime_ns);
         self.moved(ktime_ns)
     }
@@ -52,6 +70,7 @@ impl Netns {
     #[inline]
     pub fn freed(&mut self, ktime_ns: u64) -> Option<Edge> {
         self.freed_unseen();
+        self.heard_ktime_ns = ktime_ns;
         self.gauge.freed(ktime_ns);
         self.moved(ktime_ns)
     }
@@ -63,24 +82,77 @@ impl Netns {
         self.sums.freed += 1;
     }
 
+    /// A walk found an entry, whose allocation is counted only now if it was `missed`. The gauge has it already.
+    pub fn found(&mut self, missed: bool) {
+        self.entries += 1;
+        self.sums.new += u64::from(missed);
+    }
+
+    /// An entry found is the one that is told now.
+    pub fn found_is_told(&mut self, missed: bool) {
+        self.entries -= 1;
+        self.sums.new -= u64::from(missed);
+    }
+
+    /// Entries in the live table.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// conntrack is gone, with all entries and whatever it did about them.
+    pub fn release_all(&mut self, saturation: Saturation) {
+        self.entries = 0;
+        self.gauge = Gauge::default();
+        self.saturation = saturation;
+        self.reckoning.restart();
+    }
+
     /// The kernel's count was read.
     pub fn observed(&mut self, ktime_ns: u64, level: Level) -> Option<Edge> {
         self.gauge.observe(ktime_ns, level);
         self.moved(ktime_ns)
     }
 
-    /// The table was full and an allocation failed.
-    #[inline]
-    pub fn refused(&mut self, refusal: &Refusal) -> Option<Edge> {
+    /// An allocation failed; `counts` unless the ledger has told before.
+    pub fn refused(&mut self, refusal: &Refusal, counts: bool) -> Option<Edge> {
+        self.heard_ktime_ns = refusal.ktime_ns;
+        self.refusals(refusal.cause, counts.into());
         self.gauge.observe(refusal.ktime_ns, refusal.level);
-        self.saturation.refused(refusal.ktime_ns, refusal.level.or(self.gauge.level()))
+        match refusal.cause {
+            Cause::TableFull => {
+                self.saturation.refused(refusal.ktime_ns, refusal.level.or(self.gauge.level()))
+            }
+            // Not the table's fault: no state of it.
+            Cause::NoMemory | Cause::Ctnetlink => self.moved(refusal.ktime_ns),
+        }
+    }
+
+    /// So many allocations failed, at no known time.
+    pub fn refusals(&mut self, cause: Cause, refusals: u64) {
+        self.sums.refused = self.sums.refused.saturating_add(refusals);
+        self.reckoning.running.refused(cause, refusals);
     }
 
     /// `early_drop` freed an entry.
     pub fn evicted(&mut self, ktime_ns: u64, level: Level) -> Option<Edge> {
         self.sums.evicted += 1;
+        self.heard_ktime_ns = ktime_ns;
+        self.reckoning.running.evicted();
         self.gauge.observe_eviction(ktime_ns, level);
         self.saturation.evicted(ktime_ns, level.or(self.gauge.level()))
+    }
+
+    /// The statistics tell that `early_drop` freed so many more entries.
+    pub fn evictions(&mut self, ktime_ns: u64, evictions: u64) -> Option<Edge> {
+        self.sums.evicted = self.sums.evicted.saturating_add(evictions);
+        self.saturation.evicted(ktime_ns, self.gauge.level())
+    }
+
+    /// An entry was not inserted.
+    pub fn failed(&mut self, ktime_ns: u64, cause: InsertCause) {
+        self.sums.failed += 1;
+        self.heard_ktime_ns = ktime_ns;
+        self.reckoning.running.failed(cause);
     }
 
     /// When [`expire`](Self::expire) is due, if nothing happens before.
@@ -100,7 +172,15 @@ impl Netns {
 
     /// Most namespaces of a container host never track anything.
     fn is_idle(&self) -> bool {
-        self.gauge.level().count.unwrap_or(0) == 0 && self.sums == Sums::default()
+        self.gauge.level().count.unwrap_or(0) == 0
+            && self.entries == 0
+            && self.sums == Sums::default()
+            && self.statistics().is_none_or(|both| both == Comparison::default())
+    }
+
+    /// Both accounts, if there are two.
+    pub fn statistics(&self) -> Option<Comparison> {
+        self.reckoning.comparison().filter(|_| !self.statistics_alone)
     }
 
     fn row(&self, name: Option<String>, interval_ns: u64) -> NetnsRow {
@@ -111,6 +191,7 @@ impl Netns {
             state: self.saturation.state(),
             since_ktime_ns: self.saturation.since_ktime_ns(),
             entries: self.entries,
+            statistics: self.statistics(),
             sums: self.sums,
             rates: self.sums.rates_since(&self.before, interval_ns),
         }
@@ -127,6 +208,8 @@ pub struct Namespaces {
     names: HashMap<u32, String>,
     /// What every namespace begins in.
     saturation: Saturation,
+    /// Both accounts of those that are gone.
+    gone: Option<Comparison>,
 }
 
 impl Namespaces {
@@ -137,6 +220,7 @@ impl Namespaces {
             index: HashMap::new(),
             last: 0,
             names: HashMap::new(),
+            gone: None,
             saturation: Saturation::new(thresholds, since_ktime_ns),
         }
     }
@@ -162,6 +246,44 @@ impl Namespaces {
         self.all.iter()
     }
 
+    /// Forgets one and its name; what it still has must have been taken from it.
+    pub fn retire(&mut self, inum: u32) {
+        self.names.remove(&inum);
+        let Some(at) = self.index.remove(&inum) else { return };
+        let retired = self.all.swap_remove(at);
+        if let Some(moved) = self.all.get(at) {
+            self.index.insert(moved.inum, at);
+        }
+        if let Some(both) = retired.statistics() {
+            self.gone.get_or_insert_default().add(&both);
+        }
+    }
+
+    /// Those that a complete census, begun at a time, did not count and that have come to rest. None if the
+    /// census was not complete. The entries of a namespace are freed after it has left the kernel's list, and
+    /// every one of them is heard of: it takes a second without one to give up those that are left.
+    pub fn uncounted(&self, counts: u32, began_ktime_ns: u64) -> Vec<u32> {
+        const REST_NS: u64 = 1_000_000_000;
+        let counted = |it: &&Netns| it.counted_ktime_ns >= began_ktime_ns;
+        if self.all.iter().filter(counted).count() != counts as usize {
+            return Vec::new();
+        }
+        let at_rest = |it: &&Netns| {
+            let rest = if it.entries == 0 { 0 } else { REST_NS };
+            it.heard_ktime_ns.saturating_add(rest) < began_ktime_ns
+        };
+        let gone = self.all.iter().filter(|it| !counted(it)).filter(at_rest);
+        gone.map(|it| it.inum).collect()
+    }
+
+    /// conntrack is gone, and nothing is known of any count. What a namespace begins in begins now.
+    pub fn release_all(&mut self, ktime_ns: u64) {
+        self.saturation = self.saturation.anew(ktime_ns);
+        for netns in &mut self.all {
+            netns.release_all(self.saturation.clone());
+        }
+    }
+
     /// Gives one a name.
     pub fn name(&mut self, inum: u32, name: String) {
         self.names.insert(inum, name);
@@ -172,6 +294,26 @@ impl Namespaces {
         for netns in &mut self.all {
             netns.before = netns.sums;
         }
+    }
+
+    /// Both accounts of each, and first their sum, of which the kernel's resolved clashes can be told too.
+    pub fn statistics(&self, clash_resolved: u64) -> Vec<StatisticsRow> {
+        let row = |it: &Netns| {
+            let comparison = it.statistics()?;
+            Some(StatisticsRow { netns: Some(it.inum), name: self.names.get(&it.inum).cloned(), comparison })
+        };
+        let mut rows: Vec<_> = self.all.iter().filter_map(row).collect();
+        let mut sum = self.gone.unwrap_or_default();
+        rows.iter().for_each(|row| sum.add(&row.comparison));
+        if rows.is_empty() && self.gone.is_none() {
+            return rows;
+        }
+        sum.ctwatch.clash_resolve = Some(clash_resolved);
+        // The most of the namespaces of a container host never track anything.
+        rows.retain(|row| row.comparison != Comparison::default());
+        rows.push(StatisticsRow { netns: None, name: None, comparison: sum });
+        rows.sort_by_key(|row| row.netns);
+        rows
     }
 
     /// Those worth a line, the worst first.

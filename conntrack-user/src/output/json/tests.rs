@@ -1,6 +1,6 @@
 //! Golden lines: a change here is a change for everyone who reads them.
 
-use conntrack_common::Cause;
+use conntrack_common::{AuditTrigger, Cause, InsertCause};
 use serde_json::Value;
 
 use super::*;
@@ -101,13 +101,16 @@ fn entries() {
         connection: connection(5),
         status: Status(0x0e),
         mark: 0,
-        lifetime_ns: 9,
-        evicted: true,
+        lifetime_ns: Some(9),
+        end: End::Evicted,
     };
     let expected = format!(
-        r#"{{"kind":"free",{TIME},"netns":1,{UDP},"lifetime_ns":9,"assured":true,"seen_reply":true,"confirmed":true,"evicted":true,"mark":0}}"#
+        r#"{{"kind":"free",{TIME},"netns":1,{UDP},"lifetime_ns":9,"assured":true,"seen_reply":true,"confirmed":true,"evicted":true,"end":"evicted","mark":0}}"#
     );
     assert_eq!(line(Notice::Free(freed)), expected + "\n");
+    let older = line(Notice::Free(Freed { lifetime_ns: None, end: End::Other, ..freed }));
+    assert!(older.contains(r#""lifetime_ns":null,"#), "{older}");
+    assert!(older.contains(r#""evicted":false,"end":"other""#), "{older}");
     let ping = Connection { proto: Proto::ICMP, dport: 0x0800, zone: 3, ..connection(5) };
     let expected = r#""proto":"icmp","src":"10.1.0.5","dst":"10.99.0.1","sport":1024,"dport":2048,"zone":3,"icmp_type":8,"icmp_code":0,"icmp_id":1024}"#;
     let new = line(Notice::New { ktime_ns: KTIME_NS, connection: ping });
@@ -131,9 +134,9 @@ fn the_summary_is_the_account() {
         "since": "2026-11-20T10:15:00.000000000Z", "new": 9, "freed": 1, "refused": 2,
         "refused_by_cause": {"table_full": 2, "no_memory": 0, "ctnetlink": 0},
         "evicted": 1, "lost": 3, "unmatched": 0,
+        "failed": 0, "failed_by_cause": no_failure(), "clash_resolved": 0, "unconfirmed": 0,
         "backend": "kprobe", "degradations": ["fexit: no module BTF"],
-        "events": {"seen": 13, "lost": 3, "unmatched": 0, "decode_errors": 0, "unknown_free": 0, "overwritten": 0},
-        "episodes": [story_episode()],
+        "events": story_events(), "statistics": [], "episodes": [story_episode()],
     });
     assert_eq!(line, expected);
 }
@@ -146,24 +149,136 @@ fn top_adds_up() {
         "time": "2026-11-20T10:15:04.000000000Z", "ktime_ns": 4_000_000_000u64,
         "since": "2026-11-20T10:15:00.000000000Z", "interval_s": 4.0,
         "backend": "kprobe", "degradations": ["fexit: no module BTF"],
-        "events": {"seen": 13, "lost": 3, "unmatched": 0, "decode_errors": 0, "unknown_free": 0, "overwritten": 0},
+        "events": story_events(), "statistics": [],
         "totals": {
             "entries": 8, "new": 9, "freed": 1, "refused": 2,
             "refused_by_cause": {"table_full": 2, "no_memory": 0, "ctnetlink": 0},
             "evicted": 1, "lost": 3, "unmatched": 0,
+            "failed": 0, "failed_by_cause": no_failure(), "clash_resolved": 0, "unconfirmed": 0,
         },
         "netns": [{
             "netns": 1, "name": "gw", "count": 8, "max": 10, "state": "pressure",
             "since": "2026-11-20T10:15:03.300000000Z", "entries": 8,
+            "unaccounted": 0, "failed": 0, "unconfirmed": 0, "statistics": null,
             "new_per_s": 2.3, "freed_per_s": 0.3, "refused_per_s": 0.5, "evicted_per_s": 0.3, "seconds_to_full": 1.0,
         }],
         "sources": [{
             "src": "10.1.0.5", "netns": 1, "entries": 5, "new": 6, "new_per_s": 1.5, "freed": 1, "refused": 0, "evicted": 1,
+            "failed": 0, "unconfirmed": 0,
         }],
-        "other": {"entries": 3, "new": 3, "new_per_s": 0.8, "freed": 0, "refused": 2, "evicted": 0},
+        "other": {
+            "entries": 3, "new": 3, "new_per_s": 0.8, "freed": 0, "refused": 2, "evicted": 0, "failed": 0, "unconfirmed": 0,
+        },
         "episodes": [story_episode()],
     });
     assert_eq!(top, expected);
+}
+
+fn no_failure() -> Value {
+    serde_json::json!({"clash": 0, "chain_too_long": 0, "nat_ports": 0, "dying": 0, "unknown": 0})
+}
+
+fn story_events() -> Value {
+    serde_json::json!({
+        "seen": 13, "lost": 3, "missed": 0, "missed_by_program": {}, "repaired": {"added": 0, "removed": 0, "replaced": 0},
+        "unmatched": 0, "decode_errors": 0, "older_free": 0, "unknown_free": 0, "overwritten": 0,
+        "bootstrapped": false, "last_audit": null, "abandoned_audit": null,
+        "gaps": {"count": 0, "duration_ns": 0, "open": false},
+    })
+}
+
+/// What came after the story is told in testing.
+#[test]
+fn what_is_known_of_the_account() {
+    let (mut engine, _) = testing::audited_story();
+    let top = parsed(|out| top(out, &engine.snapshot(1, &Filter::default())));
+    let audit = |number, trigger, entries, added| {
+        serde_json::json!({
+            "number": number, "trigger": trigger, "began": "2026-11-20T10:15:05.000000000Z", "began_ktime_ns": 5 * S,
+            "duration_ns": 310_000_000, "entries": entries, "repaired": {"added": added, "removed": 0, "replaced": 0},
+            "buckets": 65_536, "restarts": 0, "cut_short": 0,
+        })
+    };
+    let events = &top["events"];
+    assert_eq!(events["last_audit"], audit(2, "lost", 10, 1));
+    assert_eq!(events["abandoned_audit"], audit(3, "missed", 10, 0));
+    assert_eq!(events["missed"], 5);
+    assert_eq!(events["missed_by_program"], serde_json::json!({"alloc": 4}));
+    assert_eq!((&events["older_free"], &events["unknown_free"]), (&1.into(), &1.into()));
+    assert_eq!(events["bootstrapped"], true);
+    assert_eq!(events["repaired"]["added"], 1);
+
+    assert_eq!(top["totals"]["failed"], 1);
+    assert_eq!(top["totals"]["failed_by_cause"]["nat_ports"], 1);
+    let netns = &top["netns"][0];
+    assert_eq!((&netns["failed"], &netns["unaccounted"]), (&1.into(), &(-3).into()));
+    let kernel = serde_json::json!({
+        "drop": 4, "early_drop": 1, "insert_failed": 1, "chaintoolong": 0, "clash_resolve": 0, "invalid": 0,
+    });
+    let ctwatch = serde_json::json!({
+        "drop": 3, "early_drop": 1, "insert_failed": 1, "chaintoolong": 0, "clash_resolve": null,
+    });
+    assert_eq!(netns["statistics"], serde_json::json!({"kernel": kernel, "ctwatch": ctwatch}));
+    let summary = parsed(|out| summary(out, &engine.summary()));
+    assert_eq!(summary["statistics"], top["statistics"]);
+    assert_eq!(
+        summary["statistics"][1],
+        serde_json::json!({"netns": 1, "name": "gw", "kernel": kernel, "ctwatch": ctwatch})
+    );
+    assert_eq!(summary["statistics"][0]["netns"], Value::Null);
+    assert_eq!(summary["statistics"][0]["ctwatch"]["clash_resolve"], 0);
+}
+
+#[test]
+fn failed_insertions() {
+    let reply = Connection {
+        src: connection(5).dst,
+        dst: [203, 0, 113, 1].into(),
+        sport: 5000,
+        dport: 60_000,
+        ..connection(5)
+    };
+    let failure = Failure {
+        ktime_ns: KTIME_NS,
+        cause: InsertCause::NatPorts,
+        connection: connection(5),
+        reply,
+        status: Status(0),
+    };
+    let reply = r#""proto":"udp","src":"10.99.0.1","dst":"203.0.113.1","sport":5000,"dport":60000,"zone":0"#;
+    let expected =
+        format!(r#"{{"kind":"failed",{TIME},"netns":1,"cause":"nat_ports",{UDP},"reply":{{{reply}}}}}"#);
+    assert_eq!(line(Notice::InsertFailed(failure)), expected + "\n");
+}
+
+#[test]
+fn audits_gaps_and_statistics() {
+    let report = AuditReport {
+        number: 2,
+        trigger: AuditTrigger::Lost,
+        began_ktime_ns: 3 * S,
+        ended_ktime_ns: KTIME_NS,
+        entries: 9,
+        repaired: Repaired { added: 1, removed: 2, replaced: 3 },
+        buckets: 512,
+        restarts: 1,
+        cut_short: 0,
+    };
+    let audit = Notice::Audited(notice::Audited { report, abandoned: false });
+    let began =
+        r#""began":"2026-11-20T10:15:03.000000000Z","began_ktime_ns":3000000000,"duration_ns":250123456"#;
+    let expected = format!(
+        r#"{{"kind":"audit",{TIME},"netns":null,"abandoned":false,"number":2,"trigger":"lost",{began},"entries":9,"repaired":{{"added":1,"removed":2,"replaced":3}},"buckets":512,"restarts":1,"cut_short":0}}"#
+    );
+    assert_eq!(line(audit), expected + "\n");
+    let gap = Notice::Gap(notice::Gap { ktime_ns: KTIME_NS, from_ktime_ns: 3 * S, over: true });
+    let expected = format!(
+        r#"{{"kind":"gap",{TIME},"netns":null,"over":true,"from_ktime_ns":3000000000,"duration_ns":250123456}}"#
+    );
+    assert_eq!(line(gap), expected + "\n");
+    let counted = Counted { ktime_ns: KTIME_NS, netns: 1, refused: 5, evicted: 2, failed: 1 };
+    let expected = format!(r#"{{"kind":"counted",{TIME},"netns":1,"refused":5,"evicted":2,"failed":1}}"#);
+    assert_eq!(line(Notice::Counted(counted)), expected + "\n");
 }
 
 fn story_episode() -> Value {
@@ -195,7 +310,7 @@ fn story_episode() -> Value {
             "destinations": {"top": [{"dst": "10.99.0.1", "entries": 8}], "other": 0},
             "ports": {"top": [{"proto": "udp", "dport": 5000, "entries": 8}], "other": 0},
             "protocols": {"top": [{"proto": "udp", "entries": 8}], "other": 0},
-            "ages": ages,
+            "ages": ages, "age_unknown": 0,
             "arrivals": {
                 "top": [{"src": "10.1.0.5", "new": 6, "new_per_s": 3.0}, {"src": "10.1.0.6", "new": 2, "new_per_s": 1.0}],
                 "other": 0,

@@ -4,6 +4,7 @@ use conntrack_common::Cause;
 
 use super::*;
 use crate::engine::filter::Filter;
+use crate::engine::notice::Gap;
 use crate::engine::testing::{self, S, WALL, connection};
 use crate::output::fold::Fold;
 
@@ -82,7 +83,8 @@ fn what_watch_prints_of_the_story() {
     assert_eq!(
         written(|out| summary(out, &engine.summary())),
         format!(
-            "{EPISODE}2026-11-20T10:15:04.000000000Z summary new=9 freed=1 refused=2 evicted=1 lost=3 backend=kprobe\n"
+            "{EPISODE}2026-11-20T10:15:04.000000000Z summary new=9 freed=1 refused=2 evicted=1 failed=0 unconfirmed=0 seen=13 lost=3 missed=0 repaired=0 \
+             audited=never backend=kprobe\n"
         )
     );
 }
@@ -109,17 +111,71 @@ fn what_top_shows_of_the_story() {
 netns 1 (gw): pressure for 700 ms, above the warn level
   [################################........] 8 of 10 entries (80.0 %)
   2.2 new/s  0.2 freed/s  0.5 refused/s  0.2 evicted/s  full in 1.0 s
-kprobe since 2026-11-20T10:15:00Z: 13 events seen, 3 lost
+kprobe since 2026-11-20T10:15:00Z: 13 events seen, 3 lost, 0 missed, 0 repaired; not yet audited
   but: fexit: no module BTF
+  but: entries older than the attachment are not known
 
-SOURCE   ENTRIES  SHARE     NEW/S  REFUSED  EVICTED
-10.1.0.5       5  62.5%       1.5        0        1
-10.1.0.6       2  25.0%       0.5        0        0
-other          1  12.5%       0.2        2        0
+SOURCE   ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED
+10.1.0.5       5  62.5%      1.5        0        1      0
+10.1.0.6       2  25.0%      0.5        0        0      0
+other          1  12.5%      0.2        2        0      0
 
 {EPISODE}"
     );
     assert_eq!(written(|out| top(out, &engine.snapshot(2, &Filter::default()))), expected);
+}
+
+#[test]
+fn what_is_known_of_the_account() {
+    let (mut engine, told) = testing::audited_story();
+    let lines: Vec<_> = told.iter().filter(|n| !matches!(n, Notice::Edge { .. })).map(line).collect();
+    let expected = [
+        "free    udp src=10.1.0.9 dst=10.99.0.1 sport=1024 dport=5000 netns=1 [ASSURED] lifetime=?",
+        "failed  nat_ports  udp src=10.1.0.5 dst=10.99.0.1 sport=1024 dport=5000 reply src=10.99.0.1 \
+         dst=203.0.113.1 sport=5000 dport=60000 netns=1",
+        "audit   ended      number=1 trigger=attached entries=9 added=0 removed=0 replaced=0 took=0.310s",
+        "audit   ended      number=2 trigger=lost entries=10 added=1 removed=0 replaced=0 took=0.310s",
+        "audit   abandoned  number=3 trigger=missed entries=10 added=0 removed=0 replaced=0 took=0.310s",
+    ];
+    assert_eq!(lines, expected);
+    let top = written(|out| top(out, &engine.snapshot(1, &Filter::default())));
+    let trust = "
+  [############################............] 7 of 10 entries (70.0 %), -3 unaccounted for
+  ";
+    assert!(top.contains(trust), "{top}");
+    let trust = "
+kprobe since 2026-11-20T10:15:00Z: 17 events seen, 3 lost, 5 missed, 1 repaired; audited 2.7 s ago: 10 entries in 310 ms
+  but: fexit: no module BTF
+  but: audit 3 was given up 2.7 s ago
+  but: the kernel's statistics say netns=1 (gw) drop=4 early_drop=1 insert_failed=1 chaintoolong=0, but ctwatch counted drop=3
+";
+    assert!(top.contains(trust), "{top}");
+    let summary = written(|out| summary(out, &engine.summary()));
+    let last = "Z kernel  netns=1 (gw) drop=4 early_drop=1 insert_failed=1 chaintoolong=0, but ctwatch counted drop=3
+2026-11-20T10:15:08.000000000Z summary new=10 freed=4 refused=2 evicted=1 failed=1 unconfirmed=0 seen=17 lost=3 \
+missed=5 repaired=1 audited=2026-11-20T10:15:05Z backend=kprobe
+";
+    assert!(summary.ends_with(last), "{summary}");
+}
+
+#[test]
+fn gaps_and_statistics() {
+    let gap = |over| Notice::Gap(Gap { ktime_ns: 5 * S, from_ktime_ns: 3 * S, over });
+    assert_eq!(line(&gap(false)), "gap     begun: conntrack is gone, with all entries");
+    assert_eq!(line(&gap(true)), "gap     over: conntrack is there again after 2.000s");
+    let counted = Counted { ktime_ns: S, netns: 1, refused: 5, evicted: 2, failed: 1 };
+    assert_eq!(line(&Notice::Counted(counted)), "counted netns=1 refused=5 evicted=2 failed=1");
+}
+
+#[test]
+fn a_table_of_sources_fits_a_hundred_columns() {
+    let (mut engine, _) = testing::story();
+    let mut snapshot = engine.snapshot(1, &Filter::default());
+    snapshot.netns.push(snapshot.netns[0].clone());
+    snapshot.sources[0].src = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address");
+    let text = written(|out| sources(out, &snapshot));
+    let widest = text.lines().map(str::len).max();
+    assert!(widest < Some(100), "{widest:?}");
 }
 
 #[test]
@@ -135,7 +191,7 @@ fn namespaces_without_a_limit_and_more_than_one() {
     };
     snapshot.netns.push(unlimited);
     let text = written(|out| top(out, &snapshot));
-    assert!(text.contains("netns 2: ok for 700 ms\n  count=5 max=0\n"), "{text}");
+    assert!(text.contains("netns 2: ok for 700 ms\n  count=5 max=0, -3 unaccounted for\n"), "{text}");
     assert!(text.contains("SOURCE        NETNS ENTRIES"), "{text}");
     assert!(text.contains("10.1.0.5          1       5"), "{text}");
     assert!(text.contains("other                     3"), "{text}");

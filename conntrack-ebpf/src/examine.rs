@@ -1,0 +1,45 @@
+//! Looks up entries by address, which the walk has not found: unconfirmed ones are in no table. The loader runs it.
+
+use aya_ebpf::{
+    macros::{map, raw_tracepoint},
+    maps::Array,
+    programs::RawTracePointContext,
+};
+use conntrack_common::{SUSPECTS, Suspects};
+
+use crate::{
+    kernel,
+    look::{Report, look},
+};
+
+#[map(name = "CTW_SUSPECTS")]
+static LIST: Array<Suspects> = Array::with_max_entries(1, 0);
+
+/// Goes on with the list where the last run stopped, up to its end unless the ring is full.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn ctw_examine(_ctx: RawTracePointContext) -> i32 {
+    let Some(list) = LIST.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a map value, valid while the program runs; the loader does not touch it meanwhile.
+    let list = unsafe { &mut *list };
+    for _ in 0..SUSPECTS {
+        if !next(list) {
+            break;
+        }
+    }
+    0
+}
+
+/// Looks up one; false if there is none left or the ring has no room. Not inlined: 5.10's verifier refuses the loop's
+/// jump back otherwise.
+#[inline(never)]
+fn next(list: &mut Suspects) -> bool {
+    let at = list.done;
+    if at >= list.len || at as usize >= SUSPECTS {
+        return false;
+    }
+    // SAFETY: below SUSPECTS; an index the compiler checks would bring in its panic.
+    let ct = unsafe { *list.ct.get_unchecked(at as usize) };
+    let looked = look(ct, Report::Always, kernel::netns);
+    list.done += u32::from(looked);
+    looked
+}

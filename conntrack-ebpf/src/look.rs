@@ -1,0 +1,82 @@
+//! Looks at the address of an entry and reports what is there.
+
+use core::arch::asm;
+
+use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::bpf_ktime_get_ns};
+use conntrack_common::{ABSENT, Kind, Seen, Tuple};
+
+use crate::{
+    kernel::{self, read, setting},
+    maps,
+};
+
+/// Whether dead addresses are reported too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    Alive,
+    Always,
+}
+
+/// Reports the entry at `ct`; false if the entries ring has no room.
+///
+/// The place in the ring comes first and the look after: an entry that is alive now is freed later, so its `Free`
+/// has a later place, and one that is dead has been freed, with an earlier one. The memory may be anything by
+/// now (the slab cache is `SLAB_TYPESAFE_BY_RCU`, an unused slab goes back to the page allocator): what does
+/// not look like an entry is none. `nf_conntrack_free` is called when `use` has come to 0.
+#[inline(always)]
+pub fn look(ct: u64, report: Report, netns_of: impl FnOnce(u64) -> u32) -> bool {
+    let Some(mut place) = maps::place_of_entry::<Seen>() else { return false };
+    let tuple: Tuple = read(kernel::original(ct));
+    let reply: Tuple = read(kernel::reply(ct));
+    let users: u32 = read(ct + u64::from(setting!(ct_use)));
+    let entry = tuple.dir == 0 && reply.dir == 1 && (tuple.l3num == AF_INET || tuple.l3num == AF_INET6);
+    let alive = entry && users != 0;
+    if !alive && report == Report::Alive {
+        place.discard(0);
+        return yes();
+    }
+    let record = place.as_mut_ptr();
+    // SAFETY: a reserved record; every field is written. The helper has no preconditions.
+    unsafe {
+        (*record).kind = Kind::Seen as u8;
+        (*record).alive = u8::from(alive);
+        (*record).zone = if alive { kernel::zone(ct) } else { 0 };
+        (*record).netns = if alive { netns_of(kernel::net(ct)) } else { 0 };
+        (*record).ktime_ns = bpf_ktime_get_ns();
+        (*record).ct = ct;
+        (*record).tuple = if alive { tuple } else { Tuple::ZERO };
+        (*record).confirmed_unix_ns = if alive { confirmed_unix_ns(ct) } else { 0 };
+        (*record).status = if alive { kernel::status(ct) } else { 0 };
+        (*record).reserved = 0;
+    }
+    place.submit(u64::from(BPF_RB_NO_WAKEUP));
+    yes()
+}
+
+/// True, unknown to the compiler: else it asks the reserved pointer once more whether it is null, which 5.10's
+/// verifier cannot answer and takes for a way out without submitting.
+#[inline(always)]
+fn yes() -> bool {
+    let mut yes = 1_u64;
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) yes) };
+    yes != 0
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// `nf_conn_tstamp.start`, which is there if `nf_conntrack_timestamp` was on when the entry was made
+/// (net/netfilter/nf_conntrack_timestamp.h: `ktime_get_real_ns`).
+#[inline(always)]
+fn confirmed_unix_ns(ct: u64) -> u64 {
+    if setting!(ext_tstamp) == ABSENT {
+        return 0;
+    }
+    let extensions: u64 = read(ct + u64::from(setting!(ct_ext)));
+    if extensions == 0 {
+        return 0;
+    }
+    let offset: u8 = read(extensions + u64::from(setting!(ext_tstamp)));
+    if offset == 0 { 0 } else { read(extensions + u64::from(offset)) }
+}

@@ -1,0 +1,133 @@
+//! Walks the kernel's own table, for entries that no hook has told of; the loader runs it (BPF_PROG_TEST_RUN).
+//!
+//! `nf_conntrack_hash` is an array of `hlist_nulls_head`: chains whose last pointer is odd and holds the number of
+//! the bucket (include/linux/list_nulls.h, 5.10 to 7.3). Each entry is in it twice, by its original and its reply
+//! tuple; the original one is reported. No lock is taken: an entry may be freed and put into another chain under
+//! the walk, which then ends in the wrong bucket and walks the right one again.
+
+use aya_ebpf::{
+    macros::{map, raw_tracepoint},
+    maps::Array,
+    programs::RawTracePointContext,
+};
+use conntrack_common::{Progress, Tuple, Walk};
+
+use crate::{
+    kernel::{self, read, setting},
+    look::{Report, look},
+};
+
+/// Nodes and buckets per run, to bound the verifier's work, which goes through every turn of the loop.
+const STEPS: u32 = 256;
+
+/// A new bucket is begun up to this step only: a chain that is not finished is walked again by the next run.
+const LAST_BEGIN: u32 = STEPS * 3 / 4;
+
+/// An end of chain that belongs to no bucket.
+const BETWEEN: u64 = 1;
+
+#[map(name = "CTW_WALK")]
+static WALK: Array<Walk> = Array::with_max_entries(1, 0);
+
+/// `struct nf_conntrack_tuple_hash`, whose layout the loader has checked.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Node {
+    next: u64,
+    pprev: u64,
+    tuple: Tuple,
+}
+
+/// Goes on where the last run stopped.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn ctw_walk(_ctx: RawTracePointContext) -> i32 {
+    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a map value, valid while the program runs; the loader does not touch it meanwhile.
+    let walk = unsafe { &mut *walk };
+    if walk.table == 0 {
+        walk.generation = generation();
+        walk.table = read(setting!(addr_hash));
+        walk.size = read(setting!(addr_hash_size));
+    }
+    walk.node = BETWEEN;
+    let begun = walk.bucket;
+    let mut progress = Progress::More;
+    for turn in 0..STEPS {
+        if walk.node & 1 == 1 && turn > LAST_BEGIN {
+            break;
+        }
+        progress = step(walk);
+        if progress != Progress::More {
+            break;
+        }
+    }
+    if walk.node & 1 == 0 {
+        give_up_bucket(walk, begun, progress);
+    }
+    walk.progress = if is_resized(walk) { Progress::Resized } else { progress } as u32;
+    0
+}
+
+/// The run ends inside a chain: it is walked again from its head, unless it was the only one of this run.
+#[inline(always)]
+fn give_up_bucket(walk: &mut Walk, begun: u32, progress: Progress) {
+    if progress == Progress::More && walk.bucket == begun + 1 {
+        walk.cut_short += 1;
+    } else {
+        walk.bucket -= 1;
+    }
+}
+
+/// One bucket's head or one node. Not inlined: 5.10's verifier refuses the loop's jump back otherwise.
+#[inline(never)]
+fn step(walk: &mut Walk) -> Progress {
+    if walk.node & 1 == 1 {
+        if walk.bucket >= walk.size {
+            return Progress::Complete;
+        }
+        walk.node = read(walk.table + 8 * u64::from(walk.bucket));
+        walk.bucket += 1;
+    } else {
+        let node: Node = read(walk.node);
+        if node.tuple.dir == 0 && !report(walk, walk.node + u64::from(setting!(node_tuple))) {
+            return Progress::NoRoom;
+        }
+        walk.node = node.next;
+    }
+    // The chain ended in another bucket, or the node was no longer one.
+    let strayed = walk.node & 1 == 1 && walk.node >> 1 != u64::from(walk.bucket - 1);
+    if strayed || walk.node == 0 {
+        walk.node = BETWEEN;
+        walk.bucket -= 1;
+    }
+    Progress::More
+}
+
+/// Reports the entry with this original tuple; false if there was no room.
+#[inline(always)]
+fn report(walk: &mut Walk, tuple: u64) -> bool {
+    let ct = tuple - u64::from(setting!(ct_tuple));
+    look(ct, Report::Alive, |net| {
+        // Neighbours are mostly of one namespace: that saves a read each.
+        if walk.net != net {
+            walk.net = net;
+            walk.netns = kernel::netns(net);
+        }
+        walk.netns
+    })
+}
+
+#[inline(always)]
+fn generation() -> u32 {
+    let address = setting!(addr_generation);
+    if address == 0 { 0 } else { read(address) }
+}
+
+/// `nf_conntrack_hash_resize` moves the entries between two steps of the generation, then swaps the table. What
+/// was walked meanwhile may lack some.
+#[inline(always)]
+fn is_resized(walk: &Walk) -> bool {
+    let now = generation();
+    let table: u64 = read(setting!(addr_hash));
+    now != walk.generation || now & 1 == 1 || table != walk.table
+}

@@ -1,0 +1,236 @@
+//! Audits: the live table against what a walk over the kernel's finds, and what becomes of the difference.
+
+use conntrack_common::{Audit, AuditPhase, AuditTrigger, New, Seen};
+
+use super::Engine;
+use crate::engine::account::{AuditReport, Repaired};
+use crate::engine::live::{Entry, Origin};
+use crate::engine::notice::{Audited, Notice};
+use crate::engine::tuple::Connection;
+
+/// Where audits stand.
+#[derive(Debug, Default)]
+pub(super) struct Audits {
+    running: Option<Running>,
+    /// Entries that the walk should have seen and did not, until they are asked for.
+    suspects: Option<Vec<u64>>,
+    wanted: Wanted,
+}
+
+#[derive(Debug)]
+struct Running {
+    number: u32,
+    trigger: AuditTrigger,
+    began_ktime_ns: u64,
+    repaired_before: Repaired,
+}
+
+/// Whether a miss calls for an audit.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    No,
+    Yes,
+    /// The caller has been told.
+    Told,
+}
+
+impl Running {
+    /// What entries bear that it saw. Never 0, which those bear that none saw.
+    fn mark(&self) -> u16 {
+        (self.number % u32::from(u16::MAX)) as u16 + 1
+    }
+}
+
+impl Audits {
+    /// An event was found missing.
+    pub(super) fn want(&mut self) {
+        if self.wanted == Wanted::No {
+            self.wanted = Wanted::Yes;
+        }
+    }
+
+    fn mark(&self) -> u16 {
+        self.running.as_ref().map_or(0, Running::mark)
+    }
+}
+
+impl Engine {
+    /// The addresses that a walk should have found and did not, to be looked up one by one: once after each
+    /// walk, and perhaps none.
+    pub fn suspects(&mut self) -> Option<Vec<u64>> {
+        self.audits.suspects.take()
+    }
+
+    /// Whether an event was found missing since the last audit began. True once.
+    pub fn wants_audit(&mut self) -> bool {
+        let wanted = self.audits.wanted == Wanted::Yes;
+        if wanted {
+            self.audits.wanted = Wanted::Told;
+        }
+        wanted
+    }
+
+    /// Whether the first audit has ended, since when all entries are known.
+    pub fn bootstrapped(&self) -> bool {
+        self.events.bootstrapped
+    }
+
+    pub(super) fn audit(&mut self, record: &Audit, tell: &mut impl FnMut(Notice)) {
+        let phase = AuditPhase::from_byte(record.phase);
+        let (Some(phase), Some(trigger)) = (phase, AuditTrigger::from_byte(record.trigger)) else {
+            self.events.decode_errors += 1;
+            return;
+        };
+        match phase {
+            AuditPhase::Began => self.audit_began(record, trigger),
+            _ if self.audits.running.as_ref().is_none_or(|it| it.number != record.number) => {
+                self.events.decode_errors += 1;
+            }
+            AuditPhase::Walked => self.audit_walked(),
+            AuditPhase::Ended => self.audit_over(record, false, tell),
+            AuditPhase::Abandoned => self.audit_over(record, true, tell),
+        }
+    }
+
+    fn audit_began(&mut self, record: &Audit, trigger: AuditTrigger) {
+        self.audits = Audits {
+            running: Some(Running {
+                number: record.number,
+                trigger,
+                began_ktime_ns: record.began_ktime_ns,
+                repaired_before: self.events.repaired,
+            }),
+            ..Audits::default()
+        };
+    }
+
+    fn audit_walked(&mut self) {
+        let Some(running) = &self.audits.running else { return };
+        let (mark, began) = (running.mark(), running.began_ktime_ns);
+        let suspect = |entry: &Entry| entry.seen != mark && entry.born_ktime_ns < began;
+        self.audits.suspects = Some(self.live.select(suspect));
+    }
+
+    fn audit_over(&mut self, record: &Audit, abandoned: bool, tell: &mut impl FnMut(Notice)) {
+        self.audits.suspects = None;
+        let Some(running) = self.audits.running.take() else { return };
+        let report = AuditReport {
+            number: running.number,
+            trigger: running.trigger,
+            began_ktime_ns: running.began_ktime_ns,
+            ended_ktime_ns: record.ktime_ns,
+            entries: self.live.len() as u64,
+            repaired: self.events.repaired.since(running.repaired_before),
+            buckets: record.buckets,
+            restarts: record.restarts,
+            cut_short: record.cut_short,
+        };
+        if abandoned {
+            self.events.abandoned = Some(report);
+        } else {
+            self.events.bootstrapped = true;
+            (self.events.last_audit, self.events.abandoned) = (Some(report), None);
+        }
+        tell(Notice::Audited(Audited { report, abandoned }));
+    }
+
+    /// conntrack is gone: whatever was being audited is gone too, and all must be learnt anew.
+    pub(super) fn forget_audits(&mut self) {
+        self.audits = Audits::default();
+        self.events.bootstrapped = false;
+    }
+
+    pub(super) fn seen(&mut self, record: &Seen) {
+        let &Seen { alive, zone, netns, ct, ref tuple, .. } = record;
+        if alive == 0 {
+            return self.seen_dead(ct);
+        }
+        let (mark, born) = (self.audits.mark(), self.confirmed_ktime_ns(record));
+        let connection = Connection::new(netns, zone, tuple);
+        let Some(entry) = self.live.get_mut(ct) else {
+            let origin = if self.events.bootstrapped { Origin::Missed } else { Origin::Found };
+            self.events.repaired.added += u64::from(self.events.bootstrapped);
+            return self.found(ct, &connection, born, mark, origin);
+        };
+        let source = self.sources.get(entry.source);
+        if entry.connection(source.netns, source.src) == connection {
+            entry.seen = mark;
+            return;
+        }
+        let old = *entry;
+        self.freed_unseen(&old);
+        self.events.repaired.replaced += 1;
+        self.found(ct, &connection, born, mark, Origin::Missed);
+    }
+
+    /// The nearest to its allocation that the kernel tells; 0 if it tells nothing.
+    fn confirmed_ktime_ns(&self, record: &Seen) -> u64 {
+        if record.confirmed_unix_ns == 0 {
+            return 0;
+        }
+        let ktime_ns = i128::from(record.confirmed_unix_ns) - i128::from(self.wall.offset_ns);
+        ktime_ns.clamp(1, i128::from(record.ktime_ns).max(1)) as u64
+    }
+
+    fn found(&mut self, ct: u64, connection: &Connection, born: u64, mark: u16, origin: Origin) {
+        let missed = origin == Origin::Missed;
+        self.own.new += u64::from(missed);
+        let source = self.sources.found_entry(connection.netns, connection.src, missed);
+        self.netns.get(connection.netns).found(missed);
+        let entry = Entry { seen: mark, origin, ..Entry::new(connection, source, born) };
+        // What was there has left the sums, if anything was.
+        let _old = self.live.insert(ct, entry);
+    }
+
+    /// Nothing lives there: what is known of it was freed unseen, unless it is younger than the audit.
+    fn seen_dead(&mut self, ct: u64) {
+        let Some(running) = &self.audits.running else { return };
+        if self.live.get(ct).is_some_and(|entry| entry.born_ktime_ns < running.began_ktime_ns)
+            && let Some(entry) = self.live.remove(ct)
+        {
+            self.freed_unseen(&entry);
+            self.events.repaired.removed += 1;
+        }
+    }
+
+    /// Takes an entry out of all sums whose `Free` did not come.
+    pub(super) fn freed_unseen(&mut self, entry: &Entry) {
+        self.own.freed += 1;
+        let (netns, _) = self.sources.freed(entry.source);
+        self.netns.get(netns).freed_unseen();
+    }
+
+    /// There was an entry where a `New` was told. ctnetlink may list one before it tells of it; else the
+    /// kernel has reused the address, so the old one was freed unseen.
+    #[cold]
+    pub(super) fn known_already(&mut self, record: &New, connection: &Connection, old: &Entry) {
+        let source = self.sources.get(old.source);
+        let same = old.connection(source.netns, source.src) == *connection;
+        if !same || record.may_be_seen == 0 || old.origin == Origin::Told {
+            self.freed_unseen(old);
+            self.events.overwritten += 1;
+            self.audits.want();
+            return;
+        }
+        let missed = old.origin == Origin::Missed;
+        self.own.new -= u64::from(missed);
+        self.events.repaired.added = self.events.repaired.added.saturating_sub(missed.into());
+        self.sources.found_is_told(old.source, missed);
+        self.netns.get(record.netns).found_is_told(missed);
+        if let Some(entry) = self.live.get_mut(record.ct) {
+            entry.seen = old.seen;
+        }
+    }
+
+    /// A `Free` of an entry that is not known: older than the attachment, or its `New` did not come.
+    #[cold]
+    pub(super) fn freed_of_nobody(&mut self) {
+        if self.events.bootstrapped {
+            self.events.unknown_free += 1;
+            self.audits.want();
+        } else {
+            self.events.older_free += 1;
+        }
+    }
+}

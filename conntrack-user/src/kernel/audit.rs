@@ -1,0 +1,242 @@
+//! Audits the engine's table against the kernel's: runs the walker, then looks up what the walk did not find.
+//!
+//! ```text
+//! idle -> walking -> asking the engine for its suspects -> examining them -> idle
+//! ```
+//!
+//! What the programs see comes through the entries ring in order with what the hooks send; the steps between are
+//! written into the same stream here. Each round does a little, so that the rings are drained in between.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, MapData},
+    programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _},
+};
+use bytes::BytesMut;
+use conntrack_common::{Audit, AuditPhase, AuditTrigger, Kind, Progress, SUSPECTS, Settings, Suspects, Walk};
+use zerocopy::IntoBytes as _;
+
+use crate::kernel::control::Control;
+
+/// The programs run here.
+pub const PROGRAMS: [&str; 2] = ["ctw_walk", "ctw_examine"];
+
+/// Runs of a program in one round: a few milliseconds.
+const RUNS: usize = 256;
+
+/// An audit asked for begins this long after the last began, and not before the last has taken a tenth of the time
+/// since: then it costs a tenth of a core at most.
+const LEAST_PAUSE_NS: u64 = 1_000_000_000;
+const SHARE: u64 = 10;
+
+/// A walk that takes longer than this will not end: something resizes the table all the time, or the ring is always full.
+const PATIENCE_NS: u64 = 60_000_000_000;
+
+/// Makes audits, one after the other.
+pub struct Auditor {
+    walk: Array<MapData, Walk>,
+    list: Array<MapData, Suspects>,
+    interval_ns: u64,
+    state: State,
+    /// Why the next one is due, if it is due before its time.
+    wanted: Option<AuditTrigger>,
+    current: Audit,
+    /// When the last one ended.
+    ended_ns: u64,
+}
+
+enum State {
+    Idle,
+    Walking,
+    /// The walk is complete; the ring may still hold some of it.
+    Walked,
+    Asking,
+    Examining {
+        left: Vec<u64>,
+    },
+    /// All were looked up; the ring may still hold some answers.
+    Examined,
+}
+
+impl Auditor {
+    /// Loads the programs. The first audit is due at once.
+    pub fn load(ebpf: &mut Ebpf, settings: &Settings, interval_ns: u64) -> Result<Self, String> {
+        if settings.addr_hash == 0 || settings.addr_hash_size == 0 {
+            return Err("/proc/kallsyms hides or lacks the address of conntrack's table".to_owned());
+        }
+        let mut load = || -> Result<Self> {
+            for name in PROGRAMS {
+                program_mut(ebpf, name)?.load()?;
+            }
+            let mut map = |name| ebpf.take_map(name).with_context(|| format!("no map {name}"));
+            Ok(Self {
+                walk: Array::try_from(map("CTW_WALK")?)?,
+                list: Array::try_from(map("CTW_SUSPECTS")?)?,
+                interval_ns,
+                state: State::Idle,
+                wanted: Some(AuditTrigger::Attached),
+                current: NONE,
+                ended_ns: 0,
+            })
+        };
+        load().map_err(|error| format!("the walker was refused: {error:#}"))
+    }
+
+    /// Asks for one as soon as may be.
+    pub fn want(&mut self, trigger: AuditTrigger) {
+        self.wanted.get_or_insert(trigger);
+    }
+
+    /// Whether a round would do anything at once.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Asking)
+    }
+
+    /// Whether it waits for the engine.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking)
+    }
+
+    /// Goes on a little, before the rings are drained.
+    pub fn round(&mut self, ebpf: &Ebpf, now: u64, control: &Control, out: &mut BytesMut) -> Result<()> {
+        if matches!(self.state, State::Idle) && self.is_due(now) {
+            self.begin(now, control, out)?;
+        }
+        match &mut self.state {
+            State::Walking => self.walk(ebpf, now, out)?,
+            State::Asking => {
+                if let Some(left) = control.take_suspects() {
+                    self.state = State::Examining { left };
+                    self.examine(ebpf)?;
+                }
+            }
+            State::Examining { .. } => self.examine(ebpf)?,
+            State::Idle | State::Walked | State::Examined => {}
+        }
+        Ok(())
+    }
+
+    /// The rings have been drained to the end: what was seen is in the stream.
+    pub fn drained(&mut self, now: u64, out: &mut BytesMut) {
+        match self.state {
+            State::Walked => {
+                self.write(AuditPhase::Walked, now, out);
+                self.state = State::Asking;
+            }
+            State::Examined => {
+                self.write(AuditPhase::Ended, now, out);
+                self.end(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_due(&self, now: u64) -> bool {
+        let since = now.saturating_sub(self.current.began_ktime_ns);
+        let took = self.ended_ns.saturating_sub(self.current.began_ktime_ns);
+        match self.wanted {
+            Some(AuditTrigger::Attached) => true,
+            Some(_) => since >= LEAST_PAUSE_NS.max(took.saturating_mul(SHARE)),
+            None => since >= self.interval_ns,
+        }
+    }
+
+    fn begin(&mut self, now: u64, control: &Control, out: &mut BytesMut) -> Result<()> {
+        let trigger = self.wanted.take().unwrap_or(AuditTrigger::Interval);
+        // An answer to one that was given up.
+        control.take_suspects();
+        self.walk.set(0, Walk::default(), 0).context("begin a walk")?;
+        self.current =
+            Audit { trigger: trigger as u8, number: self.current.number + 1, began_ktime_ns: now, ..NONE };
+        self.write(AuditPhase::Began, now, out);
+        self.state = State::Walking;
+        Ok(())
+    }
+
+    fn walk(&mut self, ebpf: &Ebpf, now: u64, out: &mut BytesMut) -> Result<()> {
+        for _ in 0..RUNS {
+            run(ebpf, "ctw_walk")?;
+            let walk = self.walk.get(&0, 0).context("read the walk")?;
+            self.current.buckets = walk.bucket.into();
+            self.current.cut_short = walk.cut_short;
+            match Progress::from_number(walk.progress).context("the walker says nonsense")? {
+                Progress::More => continue,
+                Progress::NoRoom => {}
+                Progress::Complete => self.state = State::Walked,
+                Progress::Resized => {
+                    self.current.restarts += 1;
+                    self.walk.set(0, Walk::default(), 0).context("begin a walk anew")?;
+                }
+            }
+            break;
+        }
+        if !matches!(self.state, State::Walked)
+            && now.saturating_sub(self.current.began_ktime_ns) > PATIENCE_NS
+        {
+            self.write(AuditPhase::Abandoned, now, out);
+            self.end(now);
+        }
+        Ok(())
+    }
+
+    fn examine(&mut self, ebpf: &Ebpf) -> Result<()> {
+        let State::Examining { left } = &mut self.state else { return Ok(()) };
+        for _ in 0..RUNS {
+            if left.is_empty() {
+                self.state = State::Examined;
+                return Ok(());
+            }
+            let mut list = Suspects { len: left.len().min(SUSPECTS) as u32, done: 0, ct: [0; SUSPECTS] };
+            let chunk = left.len() - list.len as usize;
+            list.ct.iter_mut().zip(&left[chunk..]).for_each(|(to, from)| *to = *from);
+            self.list.set(0, list, 0).context("hand over suspects")?;
+            run(ebpf, "ctw_examine")?;
+            let done = self.list.get(&0, 0).context("read the suspects")?.done as usize;
+            // From the front of the chunk; the rest comes again.
+            left.drain(chunk..chunk + done);
+            if done < list.len as usize {
+                // The ring is full.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, now: u64) {
+        self.state = State::Idle;
+        self.ended_ns = now;
+    }
+
+    fn write(&self, phase: AuditPhase, now: u64, out: &mut BytesMut) {
+        tracing::debug!(?phase, audit = self.current.number, buckets = self.current.buckets, "audit");
+        let step = Audit { phase: phase as u8, ktime_ns: now, ..self.current };
+        out.extend_from_slice(step.as_bytes());
+    }
+}
+
+/// Before the first.
+const NONE: Audit = Audit {
+    kind: Kind::Audit as u8,
+    phase: 0,
+    trigger: 0,
+    reserved: 0,
+    number: 0,
+    ktime_ns: 0,
+    began_ktime_ns: 0,
+    buckets: 0,
+    restarts: 0,
+    cut_short: 0,
+};
+
+fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint> {
+    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+}
+
+/// Runs a program once, here and now.
+pub(super) fn run(ebpf: &Ebpf, name: &str) -> Result<()> {
+    let program: &RawTracePoint =
+        ebpf.program(name).with_context(|| format!("no program {name}"))?.try_into()?;
+    program.test_run(RawTracePointRunOptions::new()).with_context(|| format!("run {name}"))?;
+    Ok(())
+}
