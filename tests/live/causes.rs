@@ -123,6 +123,8 @@ fn chains_too_long_are_told() -> Result<()> {
         let outcome = Outcome::of(&lab, backend, || flood.send(&lab.gateway).map(drop))?;
 
         let kernel = outcome.kernel;
+        let summary = outcome.ended.summary()?;
+        println!("{backend}: {} entries; {}; {}", lab.count()?, lab::totals(summary), summary["events"]);
         let lines = outcome.lines("chain_too_long", &lab.inum())?;
         // The limit came with 5.15.
         ensure!((kernel.chaintoolong == 0) == lab::is_5_10(), "{kernel:?}");

@@ -63,6 +63,7 @@ impl Listed {
         let row = lab::netns_row(document, &self.netns)?;
         ensure!(number(&row, "entries")? == self.count, "entries of the namespace: {row}");
         ensure!(number(&row, "count")? == self.count, "count of the namespace: {row}");
+        ensure!(row["unaccounted"] == 0, "what the kernel counts beyond its list: {row}");
         Ok(())
     }
 }
