@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use conntrack_tests::datagrams::Datagrams;
 use conntrack_tests::gateway::Limits;
 use conntrack_tests::kernel;
-use conntrack_tests::netns::Netns;
+use conntrack_tests::netns::{Netns, Resident};
 use conntrack_tests::tool;
 use conntrack_tests::watcher::{Signal, Watcher, number};
 use serde_json::Value;
 
 use crate::exact::{self, Listed, Repaired};
-use crate::lab::{self, LARGE, LONG};
+use crate::lab::{self, LARGE, LONG, Lab};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// How many there are at a time, and how many times: 200 in all.
@@ -102,6 +102,21 @@ fn two_hundred_come_and_go() -> Result<()> {
         expect_only(&document, &stays, &listed, &gone).context(backend)?;
         expect_no_repair(&document).context(backend)?;
     }
+    Ok(())
+}
+
+#[test]
+fn one_without_a_name_is_called_after_a_process_in_it() -> Result<()> {
+    if !lab::ready() {
+        return Ok(());
+    }
+    let lab = Lab::new(LARGE, LARGE)?;
+    let resident = Resident::new(&lab.gateway.router)?;
+    let top = Watcher::top(INTERVAL, &[])?;
+    thread::sleep(CENSUS);
+    let document = top.stop(Signal::INT)?.document()?;
+    let row = lab::netns_row(&document, &lab.inum())?;
+    assert_eq!(row["name"], resident.name(), "{row}");
     Ok(())
 }
 
