@@ -50,6 +50,7 @@ pub fn clashed(verdict: u32) {
     } else {
         InsertCause::Clash
     };
+    cpu.insertion.failed = ct;
     failed(cpu, ct, cause);
 }
 
@@ -86,6 +87,7 @@ pub fn confirmed(skb: u64, verdict: u32) {
     let Some(cpu) = maps::cpu() else { return };
     let ct = kernel::entry_of(skb);
     if ct != 0 && ct != cpu.insertion.failed && kernel::status(ct) & (CONFIRMED | DYING) == 0 {
+        cpu.insertion.failed = ct;
         failed(cpu, ct, InsertCause::ChainTooLong);
     }
 }
@@ -93,7 +95,12 @@ pub fn confirmed(skb: u64, verdict: u32) {
 /// An unconfirmed entry is being freed; whether that is because it was not inserted.
 #[inline(always)]
 pub fn was_refused(cpu: &mut PerCpu, ct: u64, status: u32) -> bool {
-    if ct == cpu.insertion.clashing || ct == cpu.insertion.failed {
+    if ct == cpu.insertion.clashing {
+        return true;
+    }
+    if ct == cpu.insertion.failed {
+        // The next entry may get the same address, and fail in its turn.
+        cpu.insertion.failed = 0;
         return true;
     }
     // Killed before its packet left: `__nf_conntrack_confirm` asks for this bit first.
@@ -104,6 +111,7 @@ pub fn was_refused(cpu: &mut PerCpu, ct: u64, status: u32) -> bool {
     true
 }
 
+/// Counts it and tells it.
 #[inline(always)]
 fn failed(cpu: &mut PerCpu, ct: u64, cause: InsertCause) {
     // SAFETY: a helper without preconditions.
@@ -114,7 +122,6 @@ fn failed(cpu: &mut PerCpu, ct: u64, cause: InsertCause) {
         InsertCause::NatPorts => cpu.totals.failed_nat_ports += 1,
         InsertCause::Dying => cpu.totals.failed_dying += 1,
     }
-    cpu.insertion.failed = ct;
     let (zone, netns, status) = (kernel::zone(ct), kernel::netns(kernel::net(ct)), kernel::status(ct));
     maps::send_incident(cpu, now, |record: *mut InsertFailed| {
         // SAFETY: a reserved record; every field is written.

@@ -1,4 +1,4 @@
-//! Times the engine on one core: events applied per second, memory per entry, snapshot and holders pass.
+//! Times the engine on one core: events applied per second, memory per entry, an audit, snapshot and holders pass.
 //!
 //! Run with `cargo run --release --example engine_timing`.
 
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use conntrack_common::{Free, Kind, New, Tuple};
+use conntrack_common::{Audit, AuditPhase, AuditTrigger, Free, Kind, New, Seen, Tuple};
 use conntrack_user::engine::batch::{Batch, WallClock};
 use conntrack_user::engine::filter::Filter;
 use conntrack_user::engine::holders::Holders;
@@ -30,6 +30,14 @@ fn main() {
 
         let churn = (0..400).map(|_| load.churn(BATCH / 2));
         time("one New and one Free in turn, at a full table", &mut engine, churn);
+
+        let audit = load.audit();
+        let taken = fastest(|| {
+            engine.apply(&audit, |_| ());
+            engine.suspects()
+        });
+        println!("  walk over {} entries: {taken:?}", engine.live().len());
+        assert_eq!(engine.summary().events.repaired.total(), 0, "all are known");
 
         for k in [10, 1000, usize::MAX] {
             let taken = fastest(|| engine.snapshot(k, &Filter::default()));
@@ -71,7 +79,7 @@ struct Load {
     sources: u64,
     born: u64,
     clock: u64,
-    live: VecDeque<u64>,
+    live: VecDeque<(u64, Tuple)>,
     freed: Vec<u64>,
 }
 
@@ -95,32 +103,63 @@ impl Load {
         self.clock += 500;
         self.born += 1;
         let ct = self.freed.pop().unwrap_or_else(|| fresh(self.born));
-        self.live.push_back(ct);
         let mix = self.born.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let [_, _, _, _, _, a, b, c] = (mix % self.sources).to_be_bytes();
         let address = |bytes: [u8; 4]| std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(0));
-        New {
-            kind: Kind::New as u8,
-            may_be_seen: 0,
-            zone: 0,
-            netns: 1,
+        let tuple = Tuple {
+            src: address([10, a, b, c]),
+            sport: (mix as u16).to_be_bytes(),
+            l3num: 2,
+            dst: address([192, 0, (mix >> 40) as u8, (mix >> 48) as u8]),
+            dport: ((mix >> 32) as u16 % 50).to_be_bytes(),
+            protonum: 17,
+            dir: 0,
+        };
+        self.live.push_back((ct, tuple));
+        New { kind: Kind::New as u8, may_be_seen: 0, zone: 0, netns: 1, ktime_ns: self.clock, ct, tuple }
+    }
+
+    /// A walk that finds all entries where they are known to be.
+    fn audit(&mut self) -> Batch {
+        self.clock += 500;
+        let mut bytes = self.step(AuditPhase::Began).as_bytes().to_vec();
+        for (ct, tuple) in &self.live {
+            let seen = Seen {
+                kind: Kind::Seen as u8,
+                alive: 1,
+                zone: 0,
+                netns: 1,
+                ktime_ns: self.clock,
+                ct: *ct,
+                tuple: *tuple,
+                confirmed_unix_ns: 0,
+                status: 0x0a,
+                reserved: 0,
+            };
+            bytes.extend(seen.as_bytes());
+        }
+        bytes.extend(self.step(AuditPhase::Walked).as_bytes());
+        self.batch(bytes)
+    }
+
+    fn step(&self, phase: AuditPhase) -> Audit {
+        Audit {
+            kind: Kind::Audit as u8,
+            phase: phase as u8,
+            trigger: AuditTrigger::Interval as u8,
+            reserved: 0,
+            number: 1,
             ktime_ns: self.clock,
-            ct,
-            tuple: Tuple {
-                src: address([10, a, b, c]),
-                sport: (mix as u16).to_be_bytes(),
-                l3num: 2,
-                dst: address([192, 0, (mix >> 40) as u8, (mix >> 48) as u8]),
-                dport: ((mix >> 32) as u16 % 50).to_be_bytes(),
-                protonum: 17,
-                dir: 0,
-            },
+            began_ktime_ns: self.clock,
+            buckets: 0,
+            restarts: 0,
+            cut_short: 0,
         }
     }
 
     fn death(&mut self) -> Free {
         self.clock += 500;
-        let ct = self.live.pop_front().expect("the table is full");
+        let (ct, _) = self.live.pop_front().expect("the table is full");
         self.freed.push(ct);
         Free { kind: Kind::Free as u8, end: 0, status: 0x0a, mark: 0, ktime_ns: self.clock, ct }
     }

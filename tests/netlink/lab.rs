@@ -1,6 +1,8 @@
 //! A gateway of network namespaces, if this machine lets us make one.
 
+use std::ops::Deref;
 use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -12,10 +14,27 @@ use conntrack_tests::tool;
 /// Patience with what should happen at once.
 pub const SOON: Duration = Duration::from_secs(10);
 
+/// A gateway, and the only one: a dump passes through the whole kernel's table, so tests would slow each other down.
+pub struct Lab {
+    gateway: Gateway,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Deref for Lab {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
 /// A gateway whose router is a namespace of its own; none, with the reason on stderr, where that cannot be had.
-pub fn gateway() -> Result<Option<Gateway>> {
+pub fn gateway() -> Result<Option<Lab>> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed before leaves nothing behind.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     match Gateway::new(Router::Own) {
-        Ok(gateway) => Ok(Some(gateway)),
+        Ok(gateway) => Ok(Some(Lab { gateway, _alone: alone })),
         Err(error) if std::env::var_os("CTWATCH_REQUIRE_NETLINK").is_none() => {
             eprintln!("skipped: no gateway can be made here: {error:#}");
             Ok(None)

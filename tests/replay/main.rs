@@ -1,8 +1,12 @@
-//! The scenario without a kernel: a small model of conntrack plays it, and the engine must see what happened.
+//! The scenario without a kernel: a small model of conntrack plays it, and the engine must see what happened,
+//! whether it was there from the beginning, came late, or was not told everything.
 
 mod model;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
+use conntrack_common::AuditTrigger;
 use conntrack_tests::gateway::Gateway;
 use conntrack_tests::scenario::Scenario;
 use conntrack_user::engine::batch::WallClock;
@@ -45,6 +49,97 @@ fn the_scenario_goes_through_its_states_in_order() -> Result<()> {
     engine.flush(|notice| notices.push(notice));
     expect_states(&notices, &scenario);
     expect_account(&engine, &model, &notices)
+}
+
+/// Lets time pass in drains, and hands the model what the engine asks for.
+fn play(model: &mut Model, engine: &mut Engine, end: u64, mut each: impl FnMut(&Model, &mut Engine)) {
+    while model.now() < end {
+        engine.apply(&model.run(DRAIN_NS), |_| ());
+        if let Some(suspects) = engine.suspects() {
+            model.look_up(&suspects);
+        }
+        each(model, engine);
+    }
+}
+
+/// The engine knows of each source what the model does, and all sums add up.
+fn expect_agreement(model: &Model, engine: &mut Engine) {
+    let snapshot = engine.snapshot(usize::MAX, &Filter::default());
+    let holders = snapshot.sources.iter().filter(|row| row.entries > 0);
+    let held: BTreeMap<_, _> = holders.map(|row| (row.src, row.entries)).collect();
+    assert_eq!(held, model.by_source(), "entries per source");
+    assert_eq!((snapshot.entries, snapshot.other.entries), (model.count() as u64, 0));
+    let sum = |of: fn(&conntrack_user::engine::sources::Sums) -> u64| {
+        of(&snapshot.other.sums) + snapshot.sources.iter().map(|row| of(&row.sums)).sum::<u64>()
+    };
+    assert_eq!(sum(|sums| sums.new), snapshot.totals.new);
+    assert_eq!(sum(|sums| sums.freed), snapshot.totals.freed);
+    assert_eq!((snapshot.totals.new, snapshot.totals.freed), (model.stats.new, model.stats.freed));
+}
+
+#[test]
+fn attached_in_the_middle_it_knows_everything_after_one_audit() -> Result<()> {
+    let scenario = Scenario::hog()?;
+    for late in 1..scenario.phases.len() {
+        let mut model = Model::new(&scenario);
+        for phase in &scenario.phases[..late] {
+            model.begin(phase);
+            model.run(phase.duration().as_nanos() as u64);
+        }
+        model.attach();
+        let before = model.count();
+        let mut engine = Engine::new(Config::new(model.now(), WallClock::default(), Trust::default()));
+        model.audit(AuditTrigger::Attached);
+        model.begin(&scenario.phases[late]);
+        let end = model.now() + scenario.phases[late].duration().as_nanos() as u64;
+        let mut compared = 0;
+        play(&mut model, &mut engine, end, |model, engine| {
+            if engine.bootstrapped() {
+                expect_agreement(model, engine);
+                compared += 1;
+            }
+        });
+        let events = engine.summary().events;
+        println!("{:8} {before} entries before, {compared} times compared", scenario.phases[late].name);
+        assert!(compared > 10, "the first audit took too long");
+        assert_eq!((events.missed(), events.repaired.total()), (0, 0), "nothing was missed");
+        assert!(!engine.wants_audit());
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_lost_is_mended_by_an_audit() -> Result<()> {
+    let scenario = Scenario::hog()?;
+    let mut model = Model::new(&scenario);
+    let mut engine = Engine::new(Config::new(model.now(), WallClock::default(), Trust::default()));
+    model.audit(AuditTrigger::Attached);
+    let mut repaired = 0;
+    for phase in &scenario.phases {
+        model.begin(phase);
+        let end = model.now() + phase.duration().as_nanos() as u64;
+        let half = model.now() + (end - model.now()) / 2;
+        play(&mut model, &mut engine, half, |_, _| ());
+        expect_agreement(&model, &mut engine);
+        model.losing = true;
+        play(&mut model, &mut engine, half + 4 * DRAIN_NS, |_, _| ());
+        model.losing = false;
+        let audit = engine.summary().events.last_audit.map(|last| last.number);
+        model.audit(AuditTrigger::Lost);
+        play(&mut model, &mut engine, end, |model, engine| {
+            if engine.summary().events.last_audit.map(|last| last.number) > audit {
+                expect_agreement(model, engine);
+            }
+        });
+        let summary = engine.summary();
+        let last = summary.events.last_audit.context("no audit ended")?;
+        println!("{:8} {} lost so far; {:?}", phase.name, summary.totals.lost(), last.repaired);
+        assert!(Some(last.number) > audit, "it did not end");
+        repaired += last.repaired.total();
+    }
+    assert!(repaired > 100, "{repaired} repaired");
+    assert_eq!(engine.summary().events.repaired.total(), repaired);
+    Ok(())
 }
 
 /// The states come in the order of the scenario, each at the time of what caused it.

@@ -1,9 +1,13 @@
-//! A small model of conntrack: chains, a limit, `early_drop`, expiry; it writes the records our programs would.
+//! A small model of conntrack: chains, a limit, `early_drop`, expiry; it writes the records our programs would,
+//! walks its table as our walker would, and can lose what it writes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use conntrack_common::{Cause, Count, End, Evicted, Free, Kind, New, Refused, RoomMade, Tuple};
+use conntrack_common::{
+    Audit, AuditPhase, AuditTrigger, Cause, Count, End, Evicted, Free, Kind, New, Refused, RoomMade, Seen,
+    Totals, Tuple,
+};
 use conntrack_tests::flood::Flood;
 use conntrack_tests::gateway::Gateway;
 use conntrack_tests::scenario::{Phase, Scenario};
@@ -24,13 +28,27 @@ const EARLY_DROP_CHAINS: u32 = 8;
 const CONFIRMED: u32 = 1 << 3;
 const ASSURED: u32 = 1 << 2 | 1 << 1;
 
-/// What the kernel would have counted.
+/// Entries that the walk looks at in one step.
+const WALKED_PER_STEP: usize = 40;
+
+/// What the kernel would have counted since the programs were attached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
     pub new: u64,
     pub freed: u64,
     pub refused: u64,
     pub evicted: u64,
+    pub lost: u64,
+}
+
+/// An audit under way.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    number: u32,
+    trigger: AuditTrigger,
+    began_ns: u64,
+    /// The walk goes by address; None when it is through.
+    next_ct: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +85,10 @@ pub struct Model {
     hold: Option<Ramp>,
     entries_ring: Vec<u8>,
     incidents_ring: Vec<u8>,
+    walk: Option<Walk>,
+    audits: u32,
+    /// Whether the entries ring has no room.
+    pub losing: bool,
     /// What the kernel would have counted.
     pub stats: Stats,
     /// When and whom it refused first.
@@ -124,6 +146,9 @@ impl Model {
             hold: None,
             entries_ring: Vec::new(),
             incidents_ring: Vec::new(),
+            walk: None,
+            audits: 0,
+            losing: false,
             stats: Stats::default(),
             first_refused: None,
         }
@@ -142,6 +167,36 @@ impl Model {
     /// `nf_conntrack_max`
     pub fn max(&self) -> u32 {
         self.max
+    }
+
+    /// Entries by source.
+    pub fn by_source(&self) -> BTreeMap<IpAddr, u32> {
+        let mut held = BTreeMap::new();
+        self.entries.values().for_each(|entry| *held.entry(source(&entry.tuple)).or_insert(0) += 1);
+        held
+    }
+
+    /// Only what comes from here on is seen and counted.
+    pub fn attach(&mut self) {
+        self.entries_ring.clear();
+        self.incidents_ring.clear();
+        self.stats = Stats::default();
+        self.first_refused = None;
+    }
+
+    /// Begins an audit; the walk takes its time, and everything else goes on.
+    pub fn audit(&mut self, trigger: AuditTrigger) {
+        self.audits += 1;
+        let began_ns = self.tick();
+        self.walk = Some(Walk { number: self.audits, trigger, began_ns, next_ct: Some(0) });
+        self.audit_step(AuditPhase::Began);
+    }
+
+    /// Looks up what the walk should have seen, and ends the audit.
+    pub fn look_up(&mut self, suspects: &[u64]) {
+        suspects.iter().for_each(|ct| self.look_at(*ct));
+        self.audit_step(AuditPhase::Ended);
+        self.walk = None;
     }
 
     /// Begins a phase.
@@ -163,7 +218,14 @@ impl Model {
             wall: WallClock::default(),
             entries: std::mem::take(&mut self.entries_ring).into(),
             incidents: std::mem::take(&mut self.incidents_ring).into(),
-            totals: None,
+            totals: Some(Totals {
+                new: self.stats.new,
+                freed: self.stats.freed,
+                refused_table_full: self.stats.refused,
+                evicted: self.stats.evicted,
+                lost_entries: self.stats.lost,
+                ..Totals::default()
+            }),
             trust: None,
         }
     }
@@ -179,6 +241,62 @@ impl Model {
         if self.now_ns >= self.next_collect_ns {
             self.next_collect_ns += COLLECT_NS;
             self.collect();
+        }
+        self.walk_on();
+    }
+
+    fn walk_on(&mut self) {
+        let Some(Walk { next_ct: Some(next), .. }) = self.walk else { return };
+        let cts: Vec<u64> = self.entries.range(next..).map(|(ct, _)| *ct).take(WALKED_PER_STEP).collect();
+        cts.iter().for_each(|ct| self.look_at(*ct));
+        let next_ct = (cts.len() == WALKED_PER_STEP).then(|| cts[WALKED_PER_STEP - 1] + 1);
+        self.walk = self.walk.map(|walk| Walk { next_ct, ..walk });
+        if next_ct.is_none() {
+            self.audit_step(AuditPhase::Walked);
+        }
+    }
+
+    fn look_at(&mut self, ct: u64) {
+        let found = self.entries.get(&ct).map(|entry| entry.tuple);
+        let seen = Seen {
+            kind: Kind::Seen as u8,
+            alive: found.is_some().into(),
+            zone: 0,
+            netns: if found.is_some() { NETNS } else { 0 },
+            ktime_ns: self.tick(),
+            ct,
+            tuple: found.unwrap_or(Tuple::ZERO),
+            confirmed_unix_ns: 0,
+            status: if found.is_some() { CONFIRMED } else { 0 },
+            reserved: 0,
+        };
+        // A walk waits for room.
+        self.entries_ring.extend_from_slice(seen.as_bytes());
+    }
+
+    fn audit_step(&mut self, phase: AuditPhase) {
+        let Some(Walk { number, trigger, began_ns, .. }) = self.walk else { return };
+        let audit = Audit {
+            kind: Kind::Audit as u8,
+            phase: phase as u8,
+            trigger: trigger as u8,
+            reserved: 0,
+            number,
+            ktime_ns: self.tick(),
+            began_ktime_ns: began_ns,
+            buckets: self.buckets.into(),
+            restarts: 0,
+            cut_short: 0,
+        };
+        self.entries_ring.extend_from_slice(audit.as_bytes());
+    }
+
+    /// Writes into the entries ring, if there is room.
+    fn tell(&mut self, record: &[u8]) {
+        if self.losing {
+            self.stats.lost += 1;
+        } else {
+            self.entries_ring.extend_from_slice(record);
         }
     }
 
@@ -246,7 +364,7 @@ impl Model {
         self.entries.insert(ct, entry);
         self.stats.new += 1;
         let new = New { kind: Kind::New as u8, may_be_seen: 0, zone: 0, netns: NETNS, ktime_ns, ct, tuple };
-        self.entries_ring.extend_from_slice(new.as_bytes());
+        self.tell(new.as_bytes());
         if victims > 0 {
             let kind = Kind::RoomMade as u8;
             let made = RoomMade { kind, reserved: 0, zone: 0, netns: NETNS, ktime_ns, hash, victims, tuple };
@@ -297,8 +415,7 @@ impl Model {
     fn refuse(&mut self, tuple: Tuple) {
         let ktime_ns = self.tick();
         self.stats.refused += 1;
-        let src = IpAddr::from([tuple.src[0], tuple.src[1], tuple.src[2], tuple.src[3]]);
-        self.first_refused.get_or_insert((ktime_ns, src));
+        self.first_refused.get_or_insert((ktime_ns, source(&tuple)));
         let refused = Refused {
             kind: Kind::Refused as u8,
             cause: Cause::TableFull as u8,
@@ -326,7 +443,7 @@ impl Model {
             ktime_ns,
             ct,
         };
-        self.entries_ring.extend_from_slice(free.as_bytes());
+        self.tell(free.as_bytes());
         ktime_ns
     }
 
@@ -335,6 +452,12 @@ impl Model {
         self.now_ns += 1;
         self.now_ns
     }
+}
+
+/// The model speaks IPv4.
+fn source(tuple: &Tuple) -> IpAddr {
+    let [a, b, c, d, ..] = tuple.src;
+    IpAddr::from([a, b, c, d])
 }
 
 /// The kernel's hash is keyed; any that spreads will do.

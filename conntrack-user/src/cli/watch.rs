@@ -20,7 +20,7 @@ use super::{
 /// up; it comes when the duration is over, or on SIGINT or SIGTERM.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Also print every new and every freed entry, and audits that found all in order
+    /// Also print every new and every freed entry, and audits that repair nothing
     #[arg(long)]
     all: bool,
 

@@ -32,9 +32,9 @@ const GENERIC: usize = 4;
 const CTNETLINK: u16 = 1 << 8;
 
 /// `IPCTNL_MSG_CT_*`
-const NEW: u16 = CTNETLINK;
+pub(crate) const NEW: u16 = CTNETLINK;
 const GET: u16 = CTNETLINK | 1;
-const DELETE: u16 = CTNETLINK | 2;
+pub(crate) const DELETE: u16 = CTNETLINK | 2;
 const GET_STATS_CPU: u16 = CTNETLINK | 4;
 const GET_STATS: u16 = CTNETLINK | 5;
 

@@ -240,12 +240,14 @@ fn stamp(record: &Result<Record<'_>, DecodeError>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use conntrack_common::{AuditPhase, AuditTrigger};
     use proptest::prelude::*;
 
     use super::*;
     use crate::engine::testing::{self, Record, bytes};
 
-    fn one_of_each() -> [(Kind, Record); 7] {
+    fn one_of_each() -> [(Kind, Record); 15] {
+        let audit = testing::audit(AuditPhase::Began, AuditTrigger::Lost, 3, 85, 90);
         [
             (Kind::New, Record::New(testing::new(1, 10, 1))),
             (Kind::Free, Record::Free(testing::free(1, 20))),
@@ -254,6 +256,14 @@ mod tests {
             (Kind::RoomMade, Record::RoomMade(testing::room_made(50, 3, 99))),
             (Kind::Count, Record::Count(testing::count(60, 511, 512))),
             (Kind::Ledger, Record::Ledger(testing::ledger(70, 2, 5))),
+            (Kind::Seen, Record::Seen(testing::seen(1, 80, 2))),
+            (Kind::Audit, Record::Audit(audit)),
+            (Kind::InsertFailed, Record::InsertFailed(testing::insert_failed(1, 100, 2))),
+            (Kind::Census, Record::Census(testing::census(4, 105, 110))),
+            (Kind::Stats, Record::Stats(testing::stats(120, 3, 2, 1))),
+            (Kind::Missed, Record::Missed(testing::missed(130, "alloc", 7))),
+            (Kind::NetnsName, Record::NetnsName(testing::netns_name(140, 1, "gw"))),
+            (Kind::Gap, Record::Gap(testing::gap(true, 145, 150))),
         ]
     }
 

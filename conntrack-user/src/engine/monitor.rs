@@ -267,7 +267,7 @@ impl Engine {
         self.own.new += 1;
         let source = self.sources.new_entry(netns, connection.src, ktime_ns);
         if let Some(old) = self.live.insert(ct, Entry::new(&connection, source, ktime_ns)) {
-            self.known_already(record, &connection, &old);
+            self.known_already(record, &old);
         }
         let edge = self.netns.get(netns).born(ktime_ns);
         tell(Notice::New { ktime_ns, connection });
@@ -285,12 +285,10 @@ impl Engine {
             return self.freed_of_nobody();
         };
         let (netns, src) = self.sources.freed(entry.source);
-        let it = self.netns.get(netns);
         if unconfirmed {
-            it.sums.unconfirmed += 1;
-            self.sources.unconfirmed(entry.source);
+            self.unconfirmed(netns, entry.source);
         }
-        let edge = it.freed(ktime_ns);
+        let edge = self.netns.get(netns).freed(ktime_ns);
         tell(Notice::Free(Freed {
             ktime_ns,
             connection: entry.connection(netns, src),

@@ -163,7 +163,7 @@ pub struct Summary {
 pub(super) fn top_sources(sources: &Sources, k: usize, filter: &Filter, interval_ns: u64) -> Vec<SourceRow> {
     let mut top: Vec<&Source> = sources.iter().filter(|s| filter.matches_source(s.netns, s.src)).collect();
     keep_top(&mut top, k, |source| {
-        let suffered = source.sums.refused + source.sums.evicted;
+        let suffered = source.sums.refused.saturating_add(source.sums.evicted);
         (Reverse(source.entries), Reverse(suffered), source.netns, source.src)
     });
     let row = |source: &Source| SourceRow {

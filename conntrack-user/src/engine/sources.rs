@@ -470,14 +470,22 @@ mod tests {
         Freed(u8),
         Refused(u8),
         Evicted(u8),
+        Failed(u8),
+        Found(u8),
+        Retired,
+        Released,
     }
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
-        let act = (0u8..4, 0u8..12).prop_map(|(act, last)| match act {
-            0 => Act::New(last),
-            1 => Act::Freed(last),
-            2 => Act::Refused(last),
-            _ => Act::Evicted(last),
+        let act = (0u8..40, 0u8..12).prop_map(|(act, last)| match act {
+            0..10 => Act::New(last),
+            10..20 => Act::Freed(last),
+            20..26 => Act::Refused(last),
+            26..30 => Act::Evicted(last),
+            30..34 => Act::Failed(last),
+            34..38 => Act::Found(last),
+            38 => Act::Retired,
+            _ => Act::Released,
         });
         prop::collection::vec(act, 0..300)
     }
@@ -507,6 +515,23 @@ mod tests {
                     Act::Evicted(last) => {
                         sources.evicted(1, address(last));
                         total.evicted += 1;
+                    }
+                    Act::Failed(last) => {
+                        sources.failed(1, address(last));
+                        total.failed += 1;
+                    }
+                    Act::Found(last) => {
+                        held.entry(last).or_default().push(sources.found_entry(1, address(last), last > 5));
+                        total.new += u64::from(last > 5);
+                    }
+                    Act::Retired => {
+                        sources.retire(2);
+                        sources.retire(1);
+                        prop_assert!(sources.iter().all(|source| source.entries > 0));
+                    }
+                    Act::Released => {
+                        sources.release_all();
+                        held.clear();
                     }
                 }
                 let mut sum = sources.other();

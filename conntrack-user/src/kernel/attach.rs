@@ -18,7 +18,7 @@ use crate::{
         layout,
         module::Loading,
         object::OBJECT,
-        privilege,
+        privilege, sysctl,
     },
 };
 
@@ -159,9 +159,22 @@ fn attempt(
         .ok();
     let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
     unknown.extend(hooks.attach(&mut ebpf)?);
+    if limits_chains && chains_may_become_long() {
+        hooks.watch_chains(&mut ebpf)?;
+    }
     worse.extend(unknown.into_iter().map(|reason| Degradation::UnknownCause { reason }));
     let since_ktime_ns = clock::ktime_ns();
     Ok(Attempt { ebpf, hooks, census, auditor, worse, since_ktime_ns, flush_log })
+}
+
+/// Whether the limit lets so many entries into the table that a chain may exceed 50 nodes, which is what the kernel
+/// allows. Where it does not, [`Drain`](super::drain::Drain) keeps an eye on the entries there are.
+fn chains_may_become_long() -> bool {
+    let read = |name| sysctl::netfilter::<u64>(name);
+    match (read("nf_conntrack_max"), read("nf_conntrack_buckets")) {
+        (Some(max), Some(buckets)) => max == 0 || max > 4 * buckets,
+        _ => false,
+    }
 }
 
 fn maps(options: &Options, settings: &Settings) -> Result<Ebpf> {

@@ -9,6 +9,11 @@ pub fn ktime_ns() -> u64 {
     u64::try_from(nanoseconds(ClockId::Monotonic)).unwrap_or(0)
 }
 
+/// CPU time the calling thread has used, in the kernel too, in nanoseconds.
+pub fn cpu_ns() -> u64 {
+    u64::try_from(nanoseconds(ClockId::ThreadCPUTime)).unwrap_or(0)
+}
+
 /// Tells the wall clock from the monotonic one, the same for all stamps until the two have moved apart.
 ///
 /// Measured anew each time, one stamp would be printed with different last digits in different lines.

@@ -262,8 +262,8 @@ impl Drain {
     }
 }
 
-/// Whether a hash chain may exceed the kernel's limit, of 50 nodes and more (8 and more before 6.3). Each entry is in
-/// two chains; with as many entries as buckets they are two long on average, and one of 50 is out of the question.
+/// Whether a hash chain may soon exceed the kernel's limit, of 50 nodes and more (8 and more before 6.3). Each entry is
+/// in two chains: with as many entries as buckets they are two long on average, and one of 50 is out of the question.
 fn chains_may_be_long(counted: &CensusRun) -> bool {
     counted.entries > u64::from(counted.buckets)
 }

@@ -128,7 +128,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         statistics: summary.statistics.iter().map(statistics_row).collect(),
         episodes: summary.episodes.iter().map(|it| episode(it, *wall)).collect(),
     };
-    write_line(out, &Line::Summary(line))
+    write_line(out, &Line::Summary(Box::new(line)))
 }
 
 /// Writes what `top --once -o json` shows.

@@ -41,7 +41,7 @@ pub enum Line {
     /// The kernel's statistics moved where nothing else tells of whom.
     Counted(Counted),
     /// The last line.
-    Summary(Summary),
+    Summary(Box<Summary>),
 }
 
 /// When and where.

@@ -6,6 +6,7 @@ use super::Engine;
 use crate::engine::account::{AuditReport, Repaired};
 use crate::engine::live::{Entry, Origin};
 use crate::engine::notice::{Audited, Notice};
+use crate::engine::sources::SourceId;
 use crate::engine::tuple::Connection;
 
 /// Where audits stand.
@@ -76,6 +77,7 @@ impl Engine {
         self.events.bootstrapped
     }
 
+    #[cold]
     pub(super) fn audit(&mut self, record: &Audit, tell: &mut impl FnMut(Notice)) {
         let phase = AuditPhase::from_byte(record.phase);
         let (Some(phase), Some(trigger)) = (phase, AuditTrigger::from_byte(record.trigger)) else {
@@ -141,6 +143,8 @@ impl Engine {
         self.events.bootstrapped = false;
     }
 
+    // Not inlined, for it would burden the path of `New` and `Free`.
+    #[inline(never)]
     pub(super) fn seen(&mut self, record: &Seen) {
         let &Seen { alive, zone, netns, ct, ref tuple, .. } = record;
         if alive == 0 {
@@ -204,9 +208,10 @@ impl Engine {
     /// There was an entry where a `New` was told. ctnetlink may list one before it tells of it; else the
     /// kernel has reused the address, so the old one was freed unseen.
     #[cold]
-    pub(super) fn known_already(&mut self, record: &New, connection: &Connection, old: &Entry) {
+    pub(super) fn known_already(&mut self, record: &New, old: &Entry) {
+        let connection = Connection::new(record.netns, record.zone, &record.tuple);
         let source = self.sources.get(old.source);
-        let same = old.connection(source.netns, source.src) == *connection;
+        let same = old.connection(source.netns, source.src) == connection;
         if !same || record.may_be_seen == 0 || old.origin == Origin::Told {
             self.freed_unseen(old);
             self.events.overwritten += 1;
@@ -223,6 +228,13 @@ impl Engine {
         }
     }
 
+    /// A rule dropped the packet of an entry, freed just now, before it was confirmed.
+    #[cold]
+    pub(super) fn unconfirmed(&mut self, netns: u32, source: SourceId) {
+        self.netns.get(netns).sums.unconfirmed += 1;
+        self.sources.unconfirmed(source);
+    }
+
     /// A `Free` of an entry that is not known: older than the attachment, or its `New` did not come.
     #[cold]
     pub(super) fn freed_of_nobody(&mut self) {
@@ -234,3 +246,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -80,6 +80,7 @@ impl Engine {
         self.held.claim(record.hash, newcomer, |eviction| tell(Notice::Evicted(eviction)));
     }
 
+    #[cold]
     pub(super) fn insert_failed(&mut self, record: &InsertFailed, tell: &mut impl FnMut(Notice)) {
         let &InsertFailed { cause, zone, netns, ktime_ns, ref original, ref reply, status, .. } = record;
         let Some(cause) = InsertCause::from_byte(cause) else {

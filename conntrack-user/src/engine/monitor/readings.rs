@@ -33,6 +33,7 @@ impl Engine {
         self.edge(netns, edge, tell);
     }
 
+    #[cold]
     pub(super) fn census(&mut self, record: &Census) {
         for netns in self.netns.uncounted(record.counts, record.began_ktime_ns) {
             self.forget_netns(netns, record.ktime_ns, u64::MAX);
@@ -55,6 +56,7 @@ impl Engine {
         (0..kept).for_each(|_| self.netns.get(netns).found(false));
     }
 
+    #[cold]
     pub(super) fn statistics(&mut self, record: &Stats, tell: &mut impl FnMut(Notice)) {
         let it = self.netns.get(record.netns);
         let kernel = Counters::new(record);
@@ -104,6 +106,7 @@ impl Engine {
         tell(Notice::Counted(Counted { ktime_ns, netns, refused, evicted, failed }));
     }
 
+    #[cold]
     pub(super) fn missed(&mut self, record: &Missed) {
         let program = text(&record.program);
         let before = self.before.missed.get(&program).copied().unwrap_or(0);
@@ -115,10 +118,12 @@ impl Engine {
         }
     }
 
+    #[cold]
     pub(super) fn netns_name(&mut self, record: &NetnsName) {
         self.netns.name(record.netns, text(&record.name));
     }
 
+    #[cold]
     pub(super) fn gap(&mut self, record: &Gap, tell: &mut impl FnMut(Notice)) {
         let Gap { over, ktime_ns, from_ktime_ns, .. } = *record;
         let over = over != 0;
@@ -168,3 +173,6 @@ fn text(bytes: &[u8]) -> String {
     let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

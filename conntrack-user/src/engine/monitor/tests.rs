@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use conntrack_common::{ABSENT, Cause, Tuple};
+use conntrack_common::{ABSENT, Cause, InsertCause, Tuple};
 use proptest::prelude::*;
 
 use super::*;
@@ -420,4 +420,89 @@ fn the_ledger_makes_good_what_lost_incidents_left_out() {
     apply(&mut engine, &batch(50, &[], &late));
     let snapshot = engine.snapshot(10, &Filter::default());
     assert_eq!((snapshot.sources[0].sums.refused, snapshot.netns[0].sums.refused), (8, 8));
+}
+
+#[test]
+fn a_failed_insertion_names_whom_and_why() {
+    let mut engine = engine();
+    let mut chain = testing::insert_failed(2, 40, 6);
+    chain.cause = InsertCause::ChainTooLong as u8;
+    let mut nonsense = chain;
+    nonsense.cause = 9;
+    let incidents = [testing::insert_failed(1, 30, 5), chain, nonsense].map(Record::InsertFailed);
+    let not_inserted = Record::Free(Free { end: End::NotInserted as u8, status: 0, ..testing::free(1, 31) });
+    let told = apply(&mut engine, &batch(S, &[new(1, 10, 5), new(2, 20, 6), not_inserted], &incidents));
+    let failure = told.iter().find_map(|notice| match notice {
+        Notice::InsertFailed(failure) => Some(*failure),
+        _ => None,
+    });
+    let failure = failure.expect("told");
+    assert_eq!((failure.connection, failure.cause), (testing::connection(5), InsertCause::NatPorts));
+    assert_eq!((failure.reply.dst, failure.reply.dport), (IpAddr::from([203, 0, 113, 1]), 60_000));
+    let ends: Vec<_> = told
+        .iter()
+        .filter_map(|it| if let Notice::Free(freed) = it { Some(freed.end) } else { None })
+        .collect();
+    assert_eq!(ends, [End::NotInserted]);
+    let snapshot = engine.snapshot(10, &Filter::default());
+    assert_eq!((snapshot.totals.failed_nat_ports, snapshot.totals.failed_chain_too_long), (1, 1));
+    assert_eq!((snapshot.totals.insert_failed(), snapshot.totals.unconfirmed), (2, 0));
+    assert_eq!(snapshot.sources.iter().map(|row| row.sums.failed).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!((snapshot.netns[0].sums.failed, snapshot.other.sums.failed), (2, 0));
+    assert_eq!((snapshot.events.seen, snapshot.events.decode_errors), (5, 1));
+}
+
+#[test]
+fn a_rule_that_drops_is_no_failure() {
+    let mut engine = engine();
+    let unconfirmed =
+        |ct, end: End| Record::Free(Free { end: end as u8, status: 0, ..testing::free(ct, 50) });
+    let entries = [
+        new(1, 10, 5),
+        new(2, 20, 5),
+        unconfirmed(1, End::Other),
+        unconfirmed(2, End::Evicted),
+        unconfirmed(9, End::Other),
+    ];
+    apply(&mut engine, &batch(S, &entries, &[]));
+    let snapshot = engine.snapshot(10, &Filter::default());
+    assert_eq!((snapshot.totals.unconfirmed, snapshot.totals.insert_failed()), (2, 0));
+    assert_eq!((snapshot.sources[0].sums.unconfirmed, snapshot.netns[0].sums.unconfirmed), (1, 1));
+    assert_eq!(snapshot.other.sums.unconfirmed, 1, "of nobody known");
+}
+
+#[test]
+fn a_filter_asks_each_notice_what_it_knows() {
+    let mut engine = engine();
+    let told = apply(
+        &mut engine,
+        &batch(
+            S,
+            &[Record::Gap(testing::gap(true, 1, 2))],
+            &[
+                Record::InsertFailed(testing::insert_failed(1, 30, 5)),
+                Record::Stats(conntrack_common::Stats { alone: 1, ..testing::stats(40, 0, 1, 0) }),
+            ],
+        ),
+    );
+    let passing = |filter: Filter| {
+        let kind = |it: &Notice| match it {
+            Notice::Gap(_) => "gap",
+            Notice::InsertFailed(_) => "failed",
+            Notice::Counted(_) => "counted",
+            Notice::Edge { .. } => "edge",
+            _ => "else",
+        };
+        told.iter().filter(|it| it.passes(&filter)).map(kind).collect::<Vec<_>>()
+    };
+    assert_eq!(passing(Filter::default()), ["gap", "failed", "edge", "counted"]);
+    let netns = Filter { netns: Some(vec![2]), ..Filter::default() };
+    assert_eq!(passing(netns), ["gap"]);
+    // The original direction's source is 10.1.0.5; the reply's is not asked.
+    for (network, expected) in
+        [("10.1.0.5", &["gap", "failed", "edge", "counted"][..]), ("10.99.0.1", &["gap", "edge", "counted"])]
+    {
+        let src = crate::engine::filter::parse_network(network).ok();
+        assert_eq!(passing(Filter { src, ..Filter::default() }), expected);
+    }
 }

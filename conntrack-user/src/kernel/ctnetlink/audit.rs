@@ -79,7 +79,7 @@ impl Watch {
         let learn = events != Events::On && self.audits.events == Events::Off;
         self.audits.events = events;
         self.audits.number += 1;
-        let lost_before = self.lost()?;
+        let (lost_before, cpu_before_ns) = (self.lost()?, clock::cpu_ns());
         let mut audit = self.begin(trigger)?;
         let began_ns = audit.began_ktime_ns;
         let complete = loop {
@@ -93,7 +93,9 @@ impl Watch {
             }
         };
         let now_ns = clock::ktime_ns();
-        self.audits.pace.done(began_ns, Duration::from_nanos(now_ns - began_ns), lost_before);
+        let cost = Duration::from_nanos(clock::cpu_ns() - cpu_before_ns);
+        tracing::debug!("dump {} took {} ns, of CPU time {cost:?}", audit.number, now_ns - began_ns);
+        self.audits.pace.done(began_ns, cost, lost_before);
         self.audits.walked = Some((audit, now_ns + ANSWER_WITHIN_NS));
         if complete {
             self.recorder.dump_complete(audit.number, events);

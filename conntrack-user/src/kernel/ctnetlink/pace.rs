@@ -33,13 +33,14 @@ impl Events {
 pub struct Pace {
     /// Between two dumps when nothing calls for one.
     interval: Duration,
-    /// When the last dump began, how long it took, and how many events had been lost by then.
+    /// When the last dump began, the CPU time it cost (the kernel makes it while we read it, on our thread), and
+    /// how many events had been lost by then.
     last: Option<(u64, Duration, u64)>,
     /// Somebody found that something was missed.
     pub wanted: bool,
 }
 
-/// A dump must not take more than a twentieth of the time, or a fourth when it repairs.
+/// Dumps cost a twentieth of a CPU at most, or a fourth while they repair.
 const SHARE: u32 = 20;
 const SHARE_REPAIRING: u32 = 4;
 
@@ -57,7 +58,7 @@ impl Pace {
 
     /// Why a dump is due, if it is.
     pub fn due(&self, now_ns: u64, lost: u64, events: Events, silent_entries: bool) -> Option<AuditTrigger> {
-        let Some((began_ns, took, lost_before)) = self.last else {
+        let Some((began_ns, cost, lost_before)) = self.last else {
             return Some(AuditTrigger::Attached);
         };
         let since = Duration::from_nanos(now_ns.saturating_sub(began_ns));
@@ -66,20 +67,20 @@ impl Pace {
             _ if silent_entries => self.interval.min(SILENT_ENTRIES),
             _ => self.interval,
         };
-        if since < REPAIRING.max(took * SHARE_REPAIRING) {
+        if since < REPAIRING.max(cost * SHARE_REPAIRING) {
             None
         } else if lost > lost_before {
             Some(AuditTrigger::Lost)
         } else if self.wanted {
             Some(AuditTrigger::Missed)
         } else {
-            (since >= interval.max(took * SHARE)).then_some(AuditTrigger::Interval)
+            (since >= interval.max(cost * SHARE)).then_some(AuditTrigger::Interval)
         }
     }
 
     /// A dump has been made.
-    pub fn done(&mut self, began_ns: u64, took: Duration, lost_before: u64) {
-        self.last = Some((began_ns, took, lost_before));
+    pub fn done(&mut self, began_ns: u64, cost: Duration, lost_before: u64) {
+        self.last = Some((began_ns, cost, lost_before));
         self.wanted = false;
     }
 
@@ -95,10 +96,10 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn after(took: Duration) -> Pace {
+    fn after(cost: Duration) -> Pace {
         let mut pace = Pace::new(Duration::from_secs(60));
         assert_eq!(pace.due(0, 0, Events::On, false), Some(AuditTrigger::Attached));
-        pace.done(0, took, 7);
+        pace.done(0, cost, 7);
         pace
     }
 
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_dump_is_made_seldom() {
+    fn a_dump_that_costs_much_is_made_seldom() {
         let pace = after(Duration::from_secs(4));
         assert_eq!(pace.due(79 * SECOND, 7, Events::Auto, true), None);
         assert_eq!(pace.due(80 * SECOND, 7, Events::Auto, true), Some(AuditTrigger::Interval));

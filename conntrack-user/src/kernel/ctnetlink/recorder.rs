@@ -168,3 +168,113 @@ fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) -> Seen {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        ctnetlink::{DELETE, Messages, NEW, tests::entry_message},
+        decode::{Record, Records},
+        testing,
+    };
+
+    const DYING: u32 = 1 << 9;
+    const CLASH: u32 = 1 << 12;
+
+    fn entry(host: u8) -> Entry {
+        Entry {
+            tuple: testing::tuple(host),
+            zone: 3,
+            status: 8,
+            mark: 5,
+            timeout_s: 30,
+            id: 1,
+            confirmed_unix_ns: 77,
+        }
+    }
+
+    fn hear(recorder: &mut Recorder, kind: u16, entry: &Entry) {
+        for message in Messages::new(&entry_message(kind, entry)) {
+            recorder.event(message, 40);
+        }
+    }
+
+    /// `New`, `Free` or `Seen`, whether alive, and zone and mark as far as it has them.
+    fn read(bytes: &BytesMut) -> Vec<(&'static str, bool, u16, u32)> {
+        let read = |record| match record {
+            Ok(Record::New(new)) => ("New", new.get().may_be_seen == 1, new.get().zone, 0),
+            Ok(Record::Free(free)) => ("Free", false, 0, free.get().mark),
+            Ok(Record::Seen(seen)) => ("Seen", seen.get().alive == 1, seen.get().zone, 0),
+            _ => ("?", false, 0, 0),
+        };
+        Records::new(bytes).map(read).collect()
+    }
+
+    fn audited(entries: &[Entry], events: &[(u16, Entry)], suspects: &[Entry]) -> Recorder {
+        let mut recorder = Recorder::new(1);
+        recorder.begin();
+        for entry in entries {
+            recorder.dumped(entry, 30, 1, true);
+        }
+        for (kind, entry) in events {
+            hear(&mut recorder, *kind, entry);
+        }
+        recorder.dump_complete(1, Events::Auto);
+        recorder.events.clear();
+        for suspect in suspects {
+            recorder.suspected(suspect.key(&recorder.hasher), 50);
+        }
+        recorder.end();
+        recorder
+    }
+
+    #[test]
+    fn events_are_records_of_the_same_key() {
+        let mut recorder = Recorder::new(1);
+        hear(&mut recorder, NEW, &entry(1));
+        hear(&mut recorder, DELETE, &entry(1));
+        assert_eq!(read(&recorder.events), [("New", true, 3, 0), ("Free", false, 0, 5)]);
+        assert_eq!((recorder.new, recorder.freed), (1, 1));
+    }
+
+    #[test]
+    fn the_loser_of_a_clash_does_not_end_the_winner() {
+        let mut recorder = Recorder::new(1);
+        hear(&mut recorder, NEW, &entry(1));
+        let loser = Entry { status: 8 | CLASH, ..entry(1) };
+        hear(&mut recorder, NEW, &loser);
+        hear(&mut recorder, DELETE, &loser);
+        assert_eq!(read(&recorder.events), [("New", true, 3, 0)]);
+    }
+
+    #[test]
+    fn a_dying_entry_is_not_seen_and_not_gone_before_its_event() {
+        let dying = Entry { status: 8 | DYING, ..entry(1) };
+        let recorder = audited(&[dying, entry(2)], &[], &[entry(1), entry(9)]);
+        assert_eq!(read(&recorder.walk), [("Seen", true, 3, 0)], "after its event it would live again");
+        assert_eq!(read(&recorder.events), [("Seen", true, 3, 0), ("Seen", false, 0, 0)]);
+        let recorder = audited(&[dying], &[(DELETE, dying)], &[entry(1)]);
+        assert_eq!(read(&recorder.events), [("Seen", false, 0, 0)]);
+    }
+
+    #[test]
+    fn what_came_during_the_dump_is_alive() {
+        let recorder =
+            audited(&[], &[(NEW, entry(1)), (NEW, entry(2)), (DELETE, entry(2))], &[entry(1), entry(2)]);
+        assert_eq!(read(&recorder.events), [("Seen", true, 3, 0), ("Seen", false, 0, 0)]);
+    }
+
+    #[test]
+    fn silent_entries_are_those_of_before_until_they_end_or_are_missing() {
+        let mut recorder = audited(&[entry(1), entry(2), entry(3)], &[(DELETE, entry(1))], &[]);
+        assert!(recorder.has_silent_entries());
+        // The second is gone, the third has begun anew, with events.
+        recorder.dumped(&entry(3), 60, 2, false);
+        recorder.dumped(&entry(4), 60, 2, false);
+        recorder.dump_complete(2, Events::Auto);
+        assert!(recorder.has_silent_entries());
+        hear(&mut recorder, NEW, &entry(3));
+        assert!(!recorder.has_silent_entries());
+        assert!(!audited(&[], &[], &[]).has_silent_entries());
+    }
+}
