@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use conntrack_tests::flood::{Flood, Proto, Tuple};
 use conntrack_tests::gateway::{Gateway, ROUTER_ADDRESS};
 use conntrack_tests::kernel::Stats;
+use conntrack_tests::netns::Resident;
 use conntrack_tests::twins;
 use conntrack_tests::watcher::{Ended, Signal, Watcher, number};
 use serde_json::Value;
@@ -15,6 +16,8 @@ use serde_json::Value;
 use crate::lab::{self, BUCKETS, LARGE, Lab};
 
 const INTERVAL: Duration = Duration::from_secs(600);
+/// The kernel's statistics are read at least so often.
+const STATISTICS: Duration = Duration::from_secs(2);
 /// The NAT ports there are for each transport protocol.
 const PORTS: [(Proto, &str, u16); 2] = [(Proto::Udp, "udp", 20_000), (Proto::Tcp, "tcp", 30_000)];
 const PORTS_EACH: u16 = 4;
@@ -71,6 +74,8 @@ fn exhausted_nat_ports_are_told_with_address_and_port() -> Result<()> {
 
 fn exhaust_nat_ports(backend: &str) -> Result<()> {
     let lab = Lab::new(LARGE, LARGE)?;
+    // Without a process in it its statistics cannot be asked for.
+    let _found = Resident::new(&lab.gateway.router)?;
     let rules = PORTS.map(|(_, name, first)| {
         format!("meta l4proto {name} snat ip to {ROUTER_ADDRESS}:{first}-{}", first + PORTS_EACH - 1)
     });
@@ -79,7 +84,9 @@ fn exhaust_nat_ports(backend: &str) -> Result<()> {
     let floods =
         PORTS.map(|(proto, _, _)| Flood { proto, sources: 5, packets: 500, ports: 1, ..Flood::default() });
     let outcome = Outcome::of(&lab, backend, || {
-        floods.iter().try_for_each(|flood| flood.send(&lab.gateway).map(drop))
+        floods.iter().try_for_each(|flood| flood.send(&lab.gateway).map(drop))?;
+        std::thread::sleep(STATISTICS);
+        Ok(())
     })?;
 
     let room = u64::from(PORTS_EACH) * floods.len() as u64;
@@ -88,6 +95,7 @@ fn exhaust_nat_ports(backend: &str) -> Result<()> {
     ensure!(lab.count()? == room, "the kernel holds {} entries", lab.count()?);
     ensure!((kernel.drop, kernel.insert_failed) == (failed, failed), "{kernel:?}");
     assert_eq!(outcome.failed("nat_ports")?, failed);
+    expect_reconciled(outcome.ended.summary()?, &lab.inum(), &kernel)?;
     let lines = outcome.lines("nat_ports", &lab.inum())?;
     let mut sent: HashSet<Tuple> =
         floods.iter().flat_map(|f| (0..f.packets).map(|i| f.tuple_of(i))).collect();
@@ -103,6 +111,18 @@ fn exhaust_nat_ports(backend: &str) -> Result<()> {
         assert!((u64::from(*first)..u64::from(first + PORTS_EACH)).contains(&port), "{line}");
     }
     assert_eq!(sent.len() as u64, room, "all but those that got a port");
+    Ok(())
+}
+
+/// ctwatch has read the kernel's own statistics besides, and its hooks have seen the same.
+fn expect_reconciled(summary: &Value, netns: &Value, kernel: &Stats) -> Result<()> {
+    let rows = summary["statistics"].as_array().context("no statistics")?;
+    let row = rows.iter().find(|row| row["netns"] == *netns);
+    let row = row.with_context(|| format!("none of {netns}: {rows:?}"))?;
+    for (name, counted) in [("drop", kernel.drop), ("insert_failed", kernel.insert_failed)] {
+        assert_eq!(row["kernel"][name], counted, "{row}");
+        assert_eq!(row["ctwatch"][name], counted, "{row}");
+    }
     Ok(())
 }
 

@@ -98,6 +98,25 @@ pub fn event(document: &Value, name: &str) -> Result<u64> {
     number(&document["events"], name)
 }
 
+/// Whether the kernel says how often it skipped a program: for fexit since 5.12, for kprobes since 6.7.
+pub fn tells_misses(backend: &str) -> bool {
+    backend.starts_with("fexit") || !(lab::is_5_10() || lab::is("6.1"))
+}
+
+/// That nothing was lost, nor missed or repaired but for what the kernel says it skipped: it may skip a kprobe at
+/// any time, when its own work with BPF is interrupted.
+pub fn expect_faultless(backend: &str, document: &Value) -> Result<()> {
+    let events = &document["events"];
+    ensure!(event(document, "lost")? == 0, "lost: {events}");
+    ensure!(events["bootstrapped"] == true, "the first audit has not ended: {events}");
+    let skipped = events["missed_by_program"].as_object().is_some_and(|programs| !programs.is_empty());
+    if tells_misses(backend) && !skipped {
+        ensure!(event(document, "missed")? == 0, "missed what was not skipped: {events}");
+        ensure!(Repaired::of(document)? == Repaired::default(), "repaired what was right: {events}");
+    }
+    Ok(())
+}
+
 /// Resident memory of a running ctwatch in KiB: now, and at most.
 pub fn memory(watcher: &Watcher) -> Result<(u64, u64)> {
     let path = format!("/proc/{}/status", watcher.pid().as_raw_nonzero());

@@ -69,14 +69,9 @@ fn expect_repaired(backend: &str, document: &Value, listed: &[Listed; 2]) -> Res
     }
     assert_eq!(number(&document["totals"], "entries")?, listed[0].count + listed[1].count);
     let repaired = Repaired::of(document)?;
-    if tells_misses(backend) && repaired.all() > 0 {
+    if exact::tells_misses(backend) && repaired.all() > 0 {
         let explained = exact::event(document, "missed")? + exact::event(document, "lost")?;
         assert!(explained > 0, "{repaired:?} without a reason: {events}");
     }
     Ok(())
-}
-
-/// Whether the kernel says how often it skipped a program: for fexit since 5.12, for kprobes since 6.7.
-fn tells_misses(backend: &str) -> bool {
-    backend.starts_with("fexit") || !(lab::is_5_10() || lab::is("6.1"))
 }

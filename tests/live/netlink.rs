@@ -1,14 +1,13 @@
 //! The backend for kernels that let nobody trace: entries from ctnetlink, drops from the kernel's own statistics.
 //! One kernel is enough: nothing of it depends on the kernel's internals.
 
-use std::process::{Child, Command};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use conntrack_tests::gateway::Gateway;
 use conntrack_tests::hog::Hog;
 use conntrack_tests::kernel;
-use conntrack_tests::netns::Netns;
+use conntrack_tests::netns::Resident;
 use conntrack_tests::watcher::{Signal, Watcher, number};
 use serde_json::Value;
 
@@ -20,23 +19,6 @@ const INTERVAL: Duration = Duration::from_secs(600);
 const AUDIT: [&str; 2] = ["--audit", "2s"];
 const AUDITED: Duration = Duration::from_secs(5);
 const BACKEND: [&str; 2] = ["--backend", "netlink"];
-
-/// A process inside a namespace without a name: without one nobody but its owner can find it.
-struct Resident(Child);
-
-impl Resident {
-    fn new(netns: &Netns) -> Result<Self> {
-        netns.run(|| Ok(Self(Command::new("sleep").arg("3600").spawn().context("run sleep")?)))
-    }
-}
-
-impl Drop for Resident {
-    fn drop(&mut self) {
-        // It does nothing that could be lost.
-        let _ended_already = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
 
 fn wanted() -> bool {
     lab::ready() && lab::is("6.12")

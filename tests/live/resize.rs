@@ -8,7 +8,7 @@ use conntrack_tests::flood::Flood;
 use conntrack_tests::player::Background;
 use conntrack_tests::watcher::{Signal, Watcher};
 
-use crate::exact::{Listed, Repaired};
+use crate::exact::{self, Listed};
 use crate::lab::{self, LARGE, Lab};
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -42,7 +42,7 @@ fn a_table_that_is_resized_is_walked_to_the_end() -> Result<()> {
         let document = top.stop(Signal::INT)?.document()?;
         println!("{backend}: {resized} times resized, {} entries; {}", listed.count, document["events"]);
         listed.expect_in(&document).context(backend)?;
-        assert_eq!(Repaired::of(&document)?, Repaired::default(), "nothing was lost or missed: {backend}");
+        exact::expect_faultless(backend, &document).context(backend)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
@@ -111,6 +112,31 @@ impl Netns {
     /// Writes a sysctl inside, by its path below `/proc/sys`.
     pub fn set_sysctl(&self, path: &str, value: impl std::fmt::Display + Sync) -> Result<()> {
         self.run(|| write_sysctl(path, &value.to_string()))
+    }
+}
+
+/// A process inside a namespace without a name, by which others than the owner can find it. It does nothing.
+#[derive(Debug)]
+pub struct Resident {
+    process: Child,
+}
+
+impl Resident {
+    /// Starts it.
+    pub fn new(netns: &Netns) -> Result<Self> {
+        netns.run(|| Ok(Self { process: Command::new("sleep").arg("3600").spawn().context("run sleep")? }))
+    }
+
+    /// What ctwatch calls a namespace that has no other name.
+    pub fn name(&self) -> String {
+        format!("sleep[{}]", self.process.id())
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        let _ended_already = self.process.kill();
+        let _status = self.process.wait();
     }
 }
 
