@@ -41,8 +41,8 @@ const POLL_INCIDENTS: Duration = Duration::from_millis(10);
 /// moment late with an earlier one.
 const STRAGGLERS: Duration = Duration::from_millis(1);
 
-/// The same while the engine is asked for the suspects of an audit.
-const POLL_ANSWER: Duration = Duration::from_millis(2);
+/// The same while an audit waits for the engine.
+const POLL_ENGINE: Duration = Duration::from_millis(2);
 
 /// Time between two readings of counts and sums, and the engine's sense of passing time.
 const READ_EVERY_NS: u64 = 100_000_000;
@@ -151,11 +151,16 @@ impl Drain {
         self.control.is_stopped() || self.sender.is_closed()
     }
 
+    /// A walk is faster than the engine: what waits for it is memory, and delays what happens meanwhile.
+    fn engine_keeps_up(&self) -> bool {
+        self.sender.capacity() + WAITING >= self.sender.max_capacity()
+    }
+
     fn wait(&self) -> Result<()> {
         let auditor = self.attached.auditor.as_ref();
         let poll = match auditor {
-            Some(auditor) if auditor.is_busy() => return Ok(()),
-            Some(auditor) if auditor.is_asking() => POLL_ANSWER,
+            Some(auditor) if auditor.is_busy() && self.engine_keeps_up() => return Ok(()),
+            Some(auditor) if auditor.is_busy() || auditor.is_asking() => POLL_ENGINE,
             _ if self.incidents_came => POLL_INCIDENTS,
             _ => POLL,
         };
@@ -179,11 +184,10 @@ impl Drain {
             self.last_read_ns = ktime_ns;
             self.read(ktime_ns, last)?;
         }
+        let engine_keeps_up = self.engine_keeps_up();
         let Attached { auditor, ebpf, .. } = &mut self.attached;
-        // A walk is faster than the engine: what waits for it is memory, and delays what happens meanwhile.
-        let engine_is_idle = self.sender.capacity() + WAITING >= self.sender.max_capacity();
         if let Some(auditor) = auditor
-            && engine_is_idle
+            && engine_keeps_up
         {
             auditor.round(ebpf, ktime_ns, &self.control, &mut self.entry_bytes)?;
         }
