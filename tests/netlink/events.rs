@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use conntrack_common::AuditTrigger;
 use conntrack_tests::flood::{Flood, Proto};
 use conntrack_tests::kernel;
-use conntrack_user::kernel::ctnetlink::{Options, Source};
+use conntrack_user::kernel::ctnetlink::{self, Options};
 use conntrack_user::kernel::error::AttachError;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -81,7 +81,7 @@ fn it_says_which_capability_is_missing() -> Result<()> {
         let mut held = capabilities(None)?;
         held.effective.remove(CapabilitySet::NET_ADMIN);
         set_capabilities(None, held)?;
-        Ok(Source::spawn(&Options::default()).map(|_| ()))
+        Ok(ctnetlink::start(&Options::default()).map(|_| ()))
     })?;
     match refused {
         Err(error @ AttachError::Privilege { needed: "CAP_NET_ADMIN" }) => {

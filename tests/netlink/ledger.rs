@@ -10,7 +10,8 @@ use conntrack_tests::kernel;
 use conntrack_tests::netns::Netns;
 use conntrack_user::engine::decode::{Record, Records};
 use conntrack_user::engine::tuple::{Connection, address};
-use conntrack_user::kernel::ctnetlink::{Command, Options, Source};
+use conntrack_user::kernel::ctnetlink::{self, Options};
+use conntrack_user::kernel::source::Source;
 
 /// A source running in a namespace, and what it has said so far.
 pub struct Ledger {
@@ -34,7 +35,7 @@ pub struct Ledger {
 impl Ledger {
     /// Starts one in `netns`.
     pub fn start(netns: &Netns, options: Options) -> Result<Self> {
-        let source = netns.run(|| Ok(Source::spawn(&options)?))?;
+        let source = netns.run(|| Ok(ctnetlink::start(&options)?))?;
         Ok(Self {
             source,
             entries: HashMap::new(),
@@ -51,7 +52,7 @@ impl Ledger {
     }
 
     pub fn degradations(&self) -> &[String] {
-        &self.source.degradations
+        &self.source.started.trust.degradations
     }
 
     /// Takes what comes until `is_so`; fails if that takes longer than `limit`.
@@ -133,7 +134,7 @@ impl Ledger {
                     (*born_ns < self.began_ns && !self.seen.contains(ct)).then_some(*ct)
                 };
                 let suspects = self.entries.iter().filter_map(missing).collect();
-                self.source.commands.send(Command::Suspects(suspects))?;
+                self.source.control.examine(suspects);
             }
             AuditPhase::Ended => {
                 self.audits.push(AuditTrigger::from_byte(trigger).context("no trigger")?);
@@ -158,7 +159,7 @@ impl Ledger {
     /// Asks for an audit and waits for its end.
     pub fn audit(&mut self) -> Result<Duration> {
         let before = self.audits.len();
-        self.source.commands.send(Command::Audit)?;
+        self.source.control.audit();
         self.until(crate::lab::SOON, "an audit ends", |ledger| Ok(ledger.audits.len() > before))
     }
 
@@ -201,7 +202,7 @@ impl Ledger {
 
     /// Stops it and takes what is left.
     pub fn stop(mut self) -> Result<Totals> {
-        self.source.commands.send(Command::Stop)?;
+        self.source.control.stop();
         while let Some(batch) = self.source.batches.blocking_recv() {
             self.totals = batch.totals.unwrap_or(self.totals);
         }

@@ -16,7 +16,12 @@ use crate::{
         saturation::Thresholds,
         snapshot::Attached,
     },
-    kernel::{attach, control::Control, error::AttachError, source::Source},
+    kernel::{
+        attach,
+        control::Control,
+        error::AttachError,
+        source::{Source, Started},
+    },
 };
 
 use super::{attaching::AttachArgs, failure::Failure};
@@ -40,15 +45,12 @@ impl Session {
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         let mut signals = runtime.block_on(async { Signals::listen() })?;
         let options = args.options(read_mark);
-        let mut attached = runtime.block_on(wait_and_attach(&options, args.wait, &mut signals))?;
-        let trust = attached.trust();
-        let audits = attached.audits();
-        let (ktime_ns, wall) = (attached.since_ktime_ns, attached.wall.now());
+        let source = runtime.block_on(wait_and_start(&options, args.wait, &mut signals))?;
+        let Started { ktime_ns, wall, trust, audits } = source.started.clone();
         let engine = Engine::new(Config {
             thresholds: Thresholds::warn_at(args.warn),
             ..Config::new(ktime_ns, wall, trust.clone())
         });
-        let source = Source::spawn(attached, options)?;
         Ok(Self { attached: Attached { ktime_ns, wall, trust }, audits, engine, source, signals, runtime })
     }
 
@@ -112,15 +114,15 @@ async fn after(limit: Option<Duration>) {
     }
 }
 
-/// Attaches, if need be once conntrack is there.
-async fn wait_and_attach(
+/// Starts a source, if need be once conntrack is there.
+async fn wait_and_start(
     options: &attach::Options,
     wait: bool,
     signals: &mut Signals,
-) -> Result<attach::Attached, Failure> {
+) -> Result<Source, Failure> {
     let mut said = false;
     loop {
-        match attach::attach(options) {
+        match Source::start(options) {
             Err(error @ AttachError::ConntrackAbsent) if wait => {
                 if !said {
                     eprintln!("ctwatch: {error}; waiting for it");

@@ -60,6 +60,10 @@ const KIND_ENUM64: u8 = 19;
 /// Depth of nested anonymous structs and of chained typedefs that is followed: more is no real kernel.
 const MAX_DEPTH: u32 = 32;
 
+/// Members that are looked at to find one. Anonymous structs that contain themselves, which no compiler writes,
+/// would otherwise be searched for ages.
+const MAX_MEMBERS: u32 = 100_000;
+
 /// BTF of vmlinux, or of vmlinux and one module.
 pub struct Btf<'a> {
     strings: Strings<'a>,
@@ -141,7 +145,7 @@ impl<'a> Btf<'a> {
         let mut bits = 0;
         for step in path.split('.') {
             let (offset, member) = self.step(at, step).ok_or_else(missing)?;
-            bits += offset;
+            bits = offset.checked_add(bits).ok_or_else(missing)?;
             at = self.resolve(member).ok_or_else(missing)?;
         }
         Ok(bits / 8)
@@ -177,19 +181,21 @@ impl<'a> Btf<'a> {
             let size = self.size_of_type(element)?;
             return Some((index.checked_mul(size)?.checked_mul(8)?, element));
         }
-        self.member(at, step, 0)
+        self.member(at, step, 0, &mut { MAX_MEMBERS })
     }
 
-    fn member(&self, at: Type<'a>, name: &str, depth: u32) -> Option<(u32, u32)> {
+    /// `left`: how many members may still be looked at.
+    fn member(&self, at: Type<'a>, name: &str, depth: u32, left: &mut u32) -> Option<(u32, u32)> {
         if depth > MAX_DEPTH {
             return None;
         }
         at.members().find_map(|member| {
+            *left = left.checked_sub(1)?;
             if member.name != 0 {
                 return self.strings.is(member.name, name).then_some((member.bit_offset, member.type_id));
             }
             let inner = self.resolve(member.type_id)?;
-            let (offset, found) = self.member(inner, name, depth + 1)?;
+            let (offset, found) = self.member(inner, name, depth + 1, left)?;
             Some((offset.checked_add(member.bit_offset)?, found))
         })
     }
@@ -413,6 +419,18 @@ mod tests {
         let end = base.len();
         base.truncate(end - 1);
         assert_eq!(Btf::parse(&base, None).err(), Some(BtfError::Header));
+    }
+
+    #[test]
+    fn structs_within_themselves_are_not_searched_for_ever() {
+        let mut base = Writer::base();
+        base.composite("net", KIND_STRUCT, 16, &[("", 1, 0), ("", 1, 32), ("far", 2, u32::MAX)]); // 1
+        base.composite("ns", KIND_STRUCT, 8, &[("inum", 2, 1)]); // 2
+        let blob = base.finish();
+        let btf = Btf::parse(&blob, None).expect("well-formed");
+        let missing = |path: &str| Err(BtfError::NoMember { of: "net".into(), path: path.into() });
+        assert_eq!(btf.offset_of("net", "nowhere"), missing("nowhere"));
+        assert_eq!(btf.offset_of("net", "far.inum"), missing("far.inum"), "it would be beyond 32 bits");
     }
 
     proptest! {

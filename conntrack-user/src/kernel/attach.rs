@@ -13,6 +13,7 @@ use crate::{
         backend::{Backend, BackendChoice, Degradation, negotiate},
         census::{self, Census},
         clock::{self, Wall},
+        ctnetlink::{self, StatsReader},
         error::AttachError,
         hooks::Hooks,
         layout,
@@ -60,6 +61,8 @@ pub struct Attached {
     pub(super) auditor: Option<Auditor>,
     /// Whether this kernel refuses connections because of chains that are too long.
     pub(super) limits_chains: bool,
+    /// None where asking would load a module.
+    pub(super) statistics: Option<StatsReader>,
     /// The conntrack that this is attached to.
     pub(super) loading: Loading,
     /// Writes out what the programs logged; only when debugging.
@@ -87,7 +90,6 @@ impl Attached {
 /// Attaches, or says why not.
 pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     privilege::check()?;
-    let loading = Loading::now();
     let symbols = layout::symbols()?;
     let files = layout::BtfFiles::read()?;
     let btf = files.parse()?;
@@ -97,56 +99,33 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         read_mark: u32::from(options.read_mark),
         ..layout::settings(&btf, &symbols)?
     };
-    let limits_chains = layout::limits_chains(&btf);
     // Before 5.11 maps are charged to this limit, which nobody sizes for them.
     setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
         .unwrap_or_else(|error| tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}"));
 
-    let (attached, mut degradations) = negotiate(options.backend.candidates(), |backend| {
-        attempt(backend, options, &settings, &btf, limits_chains)
-    });
-    let Some((backend, Attempt { ebpf, hooks, census, auditor, worse, since_ktime_ns, flush_log })) =
-        attached
-    else {
-        return Err(AttachError::NoBackend(degradations));
+    let kernel = Kernel { settings, limits_chains: layout::limits_chains(&btf), btf };
+    let (attached, refused) =
+        negotiate(options.backend.candidates(), |backend| attempt(backend, options, &kernel));
+    let Some((_, mut attached)) = attached else {
+        return Err(AttachError::NoBackend(refused));
     };
-    degradations.extend(worse);
-    hooks.log_verified(&ebpf, &[&[census::PROGRAM], audit::PROGRAMS.as_slice()].concat());
-    Ok(Attached {
-        backend,
-        degradations,
-        since_ktime_ns,
-        wall: Wall::measure(),
-        ebpf,
-        hooks,
-        census,
-        auditor,
-        limits_chains,
-        loading,
-        flush_log,
-    })
+    attached.degradations.splice(0..0, refused);
+    attached.hooks.log_verified(&attached.ebpf, &[&[census::PROGRAM], audit::PROGRAMS.as_slice()].concat());
+    Ok(attached)
 }
 
-/// One backend, attached.
-struct Attempt {
-    ebpf: Ebpf,
-    hooks: Hooks,
-    census: Census,
-    auditor: Option<Auditor>,
-    worse: Vec<Degradation>,
-    since_ktime_ns: u64,
-    flush_log: Option<FlushLog>,
+/// What there is to know of the running kernel.
+struct Kernel<'a> {
+    settings: Settings,
+    btf: Btf<'a>,
+    limits_chains: bool,
 }
 
 /// A fresh set of maps for each attempt, so that a failed one leaves nothing. What takes the verifier long is loaded
 /// before anything is attached, while nothing can fill the rings.
-fn attempt(
-    backend: Backend,
-    options: &Options,
-    settings: &Settings,
-    btf: &Btf<'_>,
-    limits_chains: bool,
-) -> Result<Attempt> {
+fn attempt(backend: Backend, options: &Options, kernel: &Kernel<'_>) -> Result<Attached> {
+    let Kernel { ref settings, ref btf, limits_chains } = *kernel;
+    let loading = Loading::now();
     let mut ebpf = maps(options, settings).context("create maps")?;
     let (mut hooks, mut unknown) = Hooks::load(backend, &mut ebpf, btf, limits_chains)?;
     let mut worse = Vec::new();
@@ -158,13 +137,37 @@ fn attempt(
         .map_err(|reason| worse.push(Degradation::NoAudit { reason }))
         .ok();
     let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
+    let (statistics, unread) = statistics();
+    worse.extend(unread.into_iter().map(|reason| Degradation::NoStatistics { reason }));
     unknown.extend(hooks.attach(&mut ebpf)?);
     if limits_chains && chains_may_become_long() {
         hooks.watch_chains(&mut ebpf)?;
     }
     worse.extend(unknown.into_iter().map(|reason| Degradation::UnknownCause { reason }));
     let since_ktime_ns = clock::ktime_ns();
-    Ok(Attempt { ebpf, hooks, census, auditor, worse, since_ktime_ns, flush_log })
+    Ok(Attached {
+        backend,
+        degradations: worse,
+        since_ktime_ns,
+        wall: Wall::measure(),
+        ebpf,
+        hooks,
+        census,
+        auditor,
+        limits_chains,
+        statistics,
+        loading,
+        flush_log,
+    })
+}
+
+/// Begins to count the kernel's own statistics, and says where it cannot.
+fn statistics() -> (Option<StatsReader>, Vec<String>) {
+    if !ctnetlink::is_at_hand() {
+        return (None, vec!["the module nf_conntrack_netlink is not loaded".to_owned()]);
+    }
+    let (reader, unread) = StatsReader::new();
+    (Some(reader), unread)
 }
 
 /// Whether the limit lets so many entries into the table that a chain may exceed 50 nodes, which is what the kernel

@@ -14,6 +14,8 @@ pub enum Backend {
     FexitModule,
     /// kprobe and kretprobe.
     Kprobe,
+    /// No program at all: what ctnetlink lists and tells.
+    Netlink,
 }
 
 /// What the user asks for.
@@ -30,6 +32,8 @@ pub enum BackendChoice {
     FexitModule,
     /// kprobe and kretprobe.
     Kprobe,
+    /// What ctnetlink lists and tells, without any program: not who was refused.
+    Netlink,
 }
 
 /// Something that works less well than it could, and why.
@@ -52,6 +56,11 @@ pub enum Degradation {
         /// What is missing.
         reason: String,
     },
+    /// The kernel's own statistics cannot be compared with.
+    NoStatistics {
+        /// What is missing.
+        reason: String,
+    },
     /// Counts of other namespaces cannot be read.
     OwnNamespaceOnly {
         /// What is missing.
@@ -62,7 +71,7 @@ pub enum Degradation {
 impl Backend {
     /// fexit on vmlinux and on a module are one thing: which applies depends on how conntrack is built.
     fn is_fexit(self) -> bool {
-        self != Self::Kprobe
+        matches!(self, Self::FexitVmlinux | Self::FexitModule)
     }
 
     /// As outputs name it; stable.
@@ -71,6 +80,7 @@ impl Backend {
             Self::FexitVmlinux => "fexit-vmlinux",
             Self::FexitModule => "fexit-module",
             Self::Kprobe => "kprobe",
+            Self::Netlink => "netlink",
         }
     }
 }
@@ -89,6 +99,9 @@ impl fmt::Display for Degradation {
                 write!(f, "entries older than the attachment are not known and nothing is audited: {reason}")
             }
             Self::UnknownCause { reason } => write!(f, "failed insertions are not all told: {reason}"),
+            Self::NoStatistics { reason } => {
+                write!(f, "not compared with all of the kernel's own statistics: {reason}")
+            }
             Self::OwnNamespaceOnly { reason } => {
                 write!(f, "counts of this network namespace only: {reason}")
             }
@@ -97,7 +110,12 @@ impl fmt::Display for Degradation {
 }
 
 impl BackendChoice {
-    /// The backends to try, best first.
+    /// Whether ctnetlink may serve.
+    pub fn allows_netlink(self) -> bool {
+        matches!(self, Self::Auto | Self::Netlink)
+    }
+
+    /// The backends with programs to try, best first.
     pub fn candidates(self) -> &'static [Backend] {
         match self {
             Self::Auto => &[Backend::FexitVmlinux, Backend::FexitModule, Backend::Kprobe],
@@ -105,6 +123,7 @@ impl BackendChoice {
             Self::FexitVmlinux => &[Backend::FexitVmlinux],
             Self::FexitModule => &[Backend::FexitModule],
             Self::Kprobe => &[Backend::Kprobe],
+            Self::Netlink => &[],
         }
     }
 }

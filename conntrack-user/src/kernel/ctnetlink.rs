@@ -11,8 +11,13 @@ mod stats;
 
 use std::path::Path;
 
-pub use source::{Command, Options, Source};
+pub use source::{Options, start};
 pub use stats::StatsReader;
+
+/// Whether ctnetlink answers without a module being loaded for it. Where conntrack itself is builtin, so may it be.
+pub fn is_at_hand() -> bool {
+    is_loaded_module() || (is_conntrack_there() && !Path::new("/sys/module/nf_conntrack/initstate").exists())
+}
 
 /// Whether ctnetlink is a module that is loaded now. Builtin it has no such folder.
 fn is_loaded_module() -> bool {

@@ -50,6 +50,9 @@ const READ_EVERY_NS: u64 = 100_000_000;
 /// A batch is handed on at this size; what is left is the next batch's.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// An audit goes on while no more batches than this wait for the engine.
+const WAITING: usize = 2;
+
 /// After detaching, programs already running on another CPU end within this.
 const LAST_PROGRAMS: Duration = Duration::from_millis(5);
 
@@ -91,7 +94,8 @@ impl Drain {
         let entries = RingBuf::try_from(map("CTW_ENTRIES")?)?;
         let incidents = RingBuf::try_from(map("CTW_INCIDENTS")?)?;
         let cpu = PerCpuArray::try_from(map("CTW_CPU")?)?;
-        let readings = Readings::new(HashMap::try_from(map("CTW_REFUSALS")?)?);
+        let ledger = HashMap::try_from(map("CTW_REFUSALS")?)?;
+        let readings = Readings::new(ledger, attached.statistics.take());
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
         // Edge-triggered: only a program's wakeup counts. The level is up whenever a ring holds data, which
         // under load is always, and would turn sleeping into spinning.
@@ -176,7 +180,11 @@ impl Drain {
             self.read(ktime_ns, last)?;
         }
         let Attached { auditor, ebpf, .. } = &mut self.attached;
-        if let Some(auditor) = auditor {
+        // A walk is faster than the engine: what waits for it is memory, and delays what happens meanwhile.
+        let engine_is_idle = self.sender.capacity() + WAITING >= self.sender.max_capacity();
+        if let Some(auditor) = auditor
+            && engine_is_idle
+        {
             auditor.round(ebpf, ktime_ns, &self.control, &mut self.entry_bytes)?;
         }
         // Entries first: a victim's end must not arrive in an earlier batch than its eviction.
@@ -227,6 +235,7 @@ impl Drain {
         if missed || self.control.take_audit() {
             self.want_audit(AuditTrigger::Missed);
         }
+        self.readings.statistics(ktime_ns, last, &mut self.incident_bytes);
         self.readings.names(counted.digest, ktime_ns, &mut self.incident_bytes);
         Ok(())
     }

@@ -37,6 +37,7 @@ impl Hooks {
             Backend::FexitVmlinux => Target::Vmlinux,
             Backend::FexitModule if btf.has_split() => Target::Module("nf_conntrack"),
             Backend::FexitModule => bail!("the module has no BTF in /sys/kernel/btf"),
+            Backend::Netlink => bail!("it has no programs"),
             Backend::Kprobe => {
                 let probes = kprobe::load(ebpf, limits_chains).map_err(one_line)?;
                 return Ok((Self::Kprobes(probes), Vec::new()));

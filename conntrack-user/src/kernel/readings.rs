@@ -1,5 +1,5 @@
 //! What is read now and then besides the rings, as records among the incidents: the refusal ledger after a loss,
-//! misses, names of namespaces.
+//! misses, the kernel's own statistics, names of namespaces.
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData};
@@ -7,10 +7,13 @@ use bytes::BytesMut;
 use conntrack_common::{Kind, Ledger, NetnsName, RefusalKey, Refusals};
 use zerocopy::IntoBytes as _;
 
-use crate::kernel::{attach::Attached, netns};
+use crate::kernel::{attach::Attached, clock, ctnetlink::StatsReader, netns};
 
 /// Least time between two readings of the ledger (it is long), of misses and of names.
 const EVERY_NS: u64 = 1_000_000_000;
+
+/// The statistics take a visit to every namespace.
+const STATISTICS_EVERY_NS: u64 = 10_000_000_000;
 
 /// Names are read anew after this long even if no namespace came or went: one may have been named.
 const NAMES_EVERY_NS: u64 = 60_000_000_000;
@@ -24,15 +27,28 @@ pub struct Readings {
     misses_ns: u64,
     /// Sum of all misses then.
     misses: u64,
+    /// None where asking would load a module.
+    statistics: Option<StatsReader>,
+    statistics_ns: u64,
     names_ns: u64,
     /// Of the namespaces whose names were last read.
     digest: u64,
 }
 
 impl Readings {
-    /// Nothing read yet.
-    pub fn new(ledger: HashMap<MapData, RefusalKey, Refusals>) -> Self {
-        Self { ledger, ledger_ns: 0, lost: 0, misses_ns: 0, misses: 0, names_ns: 0, digest: 0 }
+    /// Nothing read yet; the statistics count from here.
+    pub fn new(ledger: HashMap<MapData, RefusalKey, Refusals>, statistics: Option<StatsReader>) -> Self {
+        Self {
+            ledger,
+            ledger_ns: 0,
+            lost: 0,
+            misses_ns: 0,
+            misses: 0,
+            statistics,
+            statistics_ns: clock::ktime_ns(),
+            names_ns: 0,
+            digest: 0,
+        }
     }
 
     /// Incidents that were lost are missing in their sources' sums: the ledger has them.
@@ -70,6 +86,18 @@ impl Readings {
         self.misses = sum;
         missed.iter().for_each(|one| out.extend_from_slice(one.as_bytes()));
         true
+    }
+
+    /// The kernel's own statistics.
+    pub fn statistics(&mut self, now: u64, last: bool, out: &mut BytesMut) {
+        let Some(reader) = &mut self.statistics else { return };
+        if last || now.saturating_sub(self.statistics_ns) >= STATISTICS_EVERY_NS {
+            self.statistics_ns = now;
+            reader.read().iter().for_each(|stats| out.extend_from_slice(stats.as_bytes()));
+            for failure in reader.failures() {
+                tracing::debug!("{failure}");
+            }
+        }
     }
 
     /// Names of the namespaces, when others are there than before; `digest` tells that.

@@ -6,19 +6,25 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use bytes::{Bytes, BytesMut};
 use conntrack_common::{Gap, Kind};
 use tokio::sync::mpsc;
 use zerocopy::IntoBytes as _;
 
 use crate::{
-    engine::{batch::Batch, snapshot::Trust},
+    engine::{
+        batch::{Batch, WallClock},
+        snapshot::Trust,
+    },
     kernel::{
         attach::{Attached, Options, attach},
+        backend::BackendChoice,
         clock,
         control::Control,
+        ctnetlink,
         drain::{Drain, End},
+        error::AttachError,
     },
 };
 
@@ -30,6 +36,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// Batches until it is stopped, then the rest, then the end.
 pub struct Source {
+    /// What starting came to.
+    pub started: Started,
     /// Ends after [`Control::stop`] and the last batch.
     pub batches: mpsc::Receiver<Batch>,
     /// What may be asked of it.
@@ -37,24 +45,75 @@ pub struct Source {
     thread: JoinHandle<Result<()>>,
 }
 
+/// Counting has begun.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// When, CLOCK_MONOTONIC.
+    pub ktime_ns: u64,
+    /// How to tell the wall clock then.
+    pub wall: WallClock,
+    /// Backend and degradations.
+    pub trust: Trust,
+    /// Whether a first audit will tell what was there before.
+    pub audits: bool,
+}
+
+/// A channel for batches.
+pub(super) fn channel() -> (mpsc::Sender<Batch>, mpsc::Receiver<Batch>) {
+    mpsc::channel(BATCHES)
+}
+
 impl Source {
-    /// Starts draining. Where conntrack goes away and comes back, it is attached to anew with the same options.
-    pub fn spawn(attached: Attached, options: Options) -> Result<Self> {
-        Self::start(move |sender, control| run(attached, &options, &sender, &control))
+    /// Attaches by the best backend that works, and begins to drain. Where conntrack goes away and comes back, it is
+    /// attached to anew with the same options.
+    pub fn start(options: &Options) -> Result<Self, AttachError> {
+        let refused = if options.backend == BackendChoice::Netlink {
+            Vec::new()
+        } else {
+            match attach(options) {
+                Ok(attached) => return Self::of_programs(attached, *options),
+                // It would load conntrack where there is none; and without it there is nothing to tell.
+                Err(AttachError::ConntrackAbsent) => return Err(AttachError::ConntrackAbsent),
+                Err(error) if !options.backend.allows_netlink() => return Err(error),
+                Err(error) => vec![error],
+            }
+        };
+        match ctnetlink::start(&ctnetlink::Options::every(options.audit_ns)) {
+            Ok(mut source) => {
+                let reasons = refused.iter().map(|error| format!("no program in this kernel: {error}"));
+                source.started.trust.degradations.splice(0..0, reasons);
+                Ok(source)
+            }
+            // What would have been better tells the remedy.
+            Err(error) => Err(refused.into_iter().next().unwrap_or(error)),
+        }
+    }
+
+    fn of_programs(mut attached: Attached, options: Options) -> Result<Self, AttachError> {
+        let (sender, batches) = channel();
+        let control = Control::default();
+        let started = Started {
+            ktime_ns: attached.since_ktime_ns,
+            wall: attached.wall.now(),
+            trust: attached.trust(),
+            audits: attached.audits(),
+        };
+        let its_control = control.clone();
+        Self::spawn(started, batches, control, move || run(attached, &options, &sender, &its_control))
     }
 
     /// Starts the thread that sends the batches, whatever they are made of.
-    pub(super) fn start(
-        work: impl FnOnce(mpsc::Sender<Batch>, Control) -> Result<()> + Send + 'static,
-    ) -> Result<Self> {
-        let (sender, batches) = mpsc::channel(BATCHES);
-        let control = Control::default();
-        let its_control = control.clone();
+    pub(super) fn spawn(
+        started: Started,
+        batches: mpsc::Receiver<Batch>,
+        control: Control,
+        work: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<Self, AttachError> {
         let thread = thread::Builder::new()
             .name("ctwatch-drain".to_owned())
-            .spawn(move || work(sender, its_control))
-            .context("start the drain thread")?;
-        Ok(Self { batches, control, thread })
+            .spawn(work)
+            .map_err(|source| AttachError::System { doing: "start the drain thread", source })?;
+        Ok(Self { started, batches, control, thread })
     }
 
     /// Waits for the thread after the last batch; its error, if it ended by one.

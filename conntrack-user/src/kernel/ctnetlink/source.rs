@@ -8,14 +8,9 @@
 //! It turns no sysctl. What it cannot know: who was refused (the kernel tells nobody), entries that are not
 //! confirmed yet (no dump shows them), other namespaces.
 
-use std::{
-    io,
-    sync::mpsc as commands,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{io, thread, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use bytes::BytesMut;
 use conntrack_common::{ABSENT, Count, Gap, Kind, Totals};
 use rustix::{
@@ -38,11 +33,16 @@ use crate::{
     engine::{
         batch::Batch,
         ctnetlink::{Content, Request},
+        snapshot::Trust,
     },
     kernel::{
+        backend::Backend,
         clock::{self, Wall},
+        control::Control,
         error::AttachError,
-        netns, sysctl,
+        netns,
+        source::{self, Source, Started},
+        sysctl,
     },
 };
 
@@ -58,9 +58,6 @@ const READ_EVERY_NS: u64 = 100_000_000;
 /// A batch is handed on at this size.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
-/// Batches that may wait for the engine.
-const BATCHES: usize = 32;
-
 /// How to watch.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -71,53 +68,31 @@ pub struct Options {
     pub event_bytes: usize,
 }
 
+impl Options {
+    /// Dumps this often, in nanoseconds.
+    pub fn every(audit_ns: u64) -> Self {
+        Self { audit: Duration::from_nanos(audit_ns), ..Self::default() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { audit: Duration::from_secs(60), event_bytes: 32 << 20 }
     }
 }
 
-/// What the session tells the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Ends it: it hands on what is left and closes the channel.
-    Stop,
-    /// Something was missed: audit.
-    Audit,
-    /// The answer to `AuditPhase::Walked`: what the engine asks for.
-    Suspects(Vec<u64>),
-}
-
-/// The running source.
-pub struct Source {
-    /// Ends after [`Command::Stop`] and the last batch.
-    pub batches: mpsc::Receiver<Batch>,
-    /// Takes commands; they are worked off within a poll interval, or after the dump under way.
-    pub commands: commands::Sender<Command>,
-    /// What this backend cannot know here.
-    pub degradations: Vec<String>,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Source {
-    /// Begins to listen in the network namespace of the calling thread; then dumps.
-    pub fn spawn(options: &Options) -> Result<Self, AttachError> {
-        let (commands, received) = commands::channel();
-        let (sender, batches) = mpsc::channel(BATCHES);
-        let mut watch = Watch::new(options, received, sender)?;
-        let degradations = watch.degradations();
-        let thread = thread::Builder::new()
-            .name("ctwatch-drain".to_owned())
-            .spawn(move || watch.run())
-            .map_err(|source| AttachError::System { doing: "start the drain thread", source })?;
-        Ok(Self { batches, commands, degradations, thread })
-    }
-
-    /// Waits for the thread after the last batch; its error, if it ended by one.
-    pub fn finish(self) -> Result<()> {
-        drop(self.batches);
-        self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
-    }
+/// Begins to listen in the network namespace of the calling thread; then dumps.
+pub fn start(options: &Options) -> Result<Source, AttachError> {
+    let (sender, batches) = source::channel();
+    let control = Control::default();
+    let mut watch = Watch::new(options, sender, control.clone())?;
+    let started = Started {
+        ktime_ns: clock::ktime_ns(),
+        wall: watch.wall.now(),
+        trust: Trust { backend: Backend::Netlink.name().to_owned(), degradations: watch.degradations() },
+        audits: true,
+    };
+    Source::spawn(started, batches, control, move || watch.run())
 }
 
 /// All that the thread has.
@@ -128,8 +103,8 @@ pub(super) struct Watch {
     pub(super) audits: Audits,
     pub(super) netns: u32,
     event_bytes: usize,
-    commands: commands::Receiver<Command>,
     sender: mpsc::Sender<Batch>,
+    control: Control,
     wall: Wall,
     statistics: Counted,
     /// Events lost by sockets before this one.
@@ -140,15 +115,10 @@ pub(super) struct Watch {
     /// No event before this is still queued.
     passed_ns: u64,
     is_module: bool,
-    stopped: bool,
 }
 
 impl Watch {
-    fn new(
-        options: &Options,
-        commands: commands::Receiver<Command>,
-        sender: mpsc::Sender<Batch>,
-    ) -> Result<Self, AttachError> {
+    fn new(options: &Options, sender: mpsc::Sender<Batch>, control: Control) -> Result<Self, AttachError> {
         if !is_conntrack_there() {
             return Err(AttachError::ConntrackAbsent);
         }
@@ -166,8 +136,8 @@ impl Watch {
             audits: Audits::new(options.audit),
             netns,
             event_bytes: options.event_bytes,
-            commands,
             sender,
+            control,
             wall: Wall::measure(),
             statistics: Counted::from_now(reading),
             lost_before: 0,
@@ -176,7 +146,6 @@ impl Watch {
             last_read_ns: 0,
             passed_ns: 0,
             is_module: is_loaded_module(),
-            stopped: false,
         })
     }
 
@@ -221,19 +190,15 @@ impl Watch {
         self.last_words()
     }
 
-    /// Works off commands; false if the end is asked for or nobody listens any more.
+    /// Does what was asked for; false if that is the end, or nobody listens any more.
     fn goes_on(&mut self) -> Result<bool> {
-        loop {
-            match self.commands.try_recv() {
-                Ok(Command::Audit) => self.audits.want(),
-                Ok(Command::Suspects(suspects)) => self.answer(&suspects)?,
-                Ok(Command::Stop) | Err(commands::TryRecvError::Disconnected) => {
-                    self.stopped = true;
-                    return Ok(false);
-                }
-                Err(commands::TryRecvError::Empty) => return Ok(!self.stopped && !self.sender.is_closed()),
-            }
+        if self.control.take_audit() {
+            self.audits.want();
         }
+        if let Some(suspects) = self.control.take_suspects() {
+            self.answer(&suspects)?;
+        }
+        Ok(!self.control.is_stopped() && !self.sender.is_closed())
     }
 
     fn wait(&self) -> Result<()> {
