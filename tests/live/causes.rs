@@ -13,6 +13,7 @@ use conntrack_tests::twins;
 use conntrack_tests::watcher::{Ended, Signal, Watcher, number};
 use serde_json::Value;
 
+use crate::exact;
 use crate::lab::{self, BUCKETS, LARGE, Lab};
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -148,7 +149,11 @@ fn chains_too_long_are_told() -> Result<()> {
         let lines = outcome.lines("chain_too_long", &lab.inum())?;
         // The limit came with 5.15.
         ensure!((kernel.chaintoolong == 0) == lab::is_5_10(), "{kernel:?}");
-        assert_eq!(outcome.failed("chain_too_long")?, kernel.chaintoolong);
+        let (failed, slack) = (outcome.failed("chain_too_long")?, exact::slack(backend, summary));
+        assert!(
+            kernel.chaintoolong.abs_diff(failed) <= slack,
+            "{failed} failed, {slack} may be missing: {kernel:?}"
+        );
         assert_eq!(kernel.insert_failed, kernel.chaintoolong, "{kernel:?}");
         assert_eq!(lab.count()? + kernel.chaintoolong, flood.packets, "each is an entry or failed");
         for line in lines {
@@ -207,9 +212,12 @@ fn clashes_are_those_of_the_kernel() -> Result<()> {
             let outcome = Outcome::of(&lab, backend, || twins::send(&flood, &lab.gateway).map(drop))?;
             let (kernel, summary) = (outcome.kernel, outcome.ended.summary()?);
             assert_eq!(kernel.drop, kernel.insert_failed, "{proto:?}: of another cause too");
-            assert_eq!(outcome.failed("clash")?, kernel.insert_failed, "{proto:?}");
-            assert_eq!(outcome.lines("clash", &lab.inum())?.len() as u64, kernel.insert_failed, "{proto:?}");
-            assert_eq!(number(summary, "clash_resolved")?, kernel.clash_resolve, "{proto:?}");
+            let slack = exact::slack(backend, summary);
+            let (failed, resolved) = (outcome.failed("clash")?, number(summary, "clash_resolved")?);
+            println!("{backend} {proto:?}: {slack} may be missing");
+            assert!(kernel.insert_failed.abs_diff(failed) <= slack, "{failed} failed: {kernel:?}");
+            assert!(kernel.clash_resolve.abs_diff(resolved) <= slack, "{resolved} resolved: {kernel:?}");
+            outcome.lines("clash", &lab.inum())?;
         }
     }
     Ok(())

@@ -114,6 +114,8 @@ fn one_without_a_name_is_called_after_a_process_in_it() -> Result<()> {
     let lab = Lab::new(LARGE, LARGE)?;
     let resident = Resident::new(&lab.gateway.router)?;
     let top = Watcher::top(INTERVAL, &[])?;
+    // One that tracks nothing is not shown.
+    lab::crowd(false, 10).send(&lab.gateway)?;
     thread::sleep(CENSUS);
     let document = top.stop(Signal::INT)?.document()?;
     let row = lab::netns_row(&document, &lab.inum())?;
