@@ -8,7 +8,7 @@ mod top;
 mod values;
 mod watch;
 
-use std::{process::ExitCode, str};
+use std::{io::IsTerminal as _, process::ExitCode, str};
 
 use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
 
@@ -61,6 +61,7 @@ pub fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("CTWATCH_LOG").unwrap_or_else(|_| "warn".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match Cli::try_parse().map_err(refused_by_clap).and_then(|cli| match cli.command {
         Command::Watch(args) => watch::run(&args),

@@ -17,13 +17,17 @@ use bytes::BytesMut;
 use conntrack_common::{Audit, AuditPhase, AuditTrigger, Kind, Progress, SUSPECTS, Settings, Suspects, Walk};
 use zerocopy::IntoBytes as _;
 
-use crate::kernel::control::Control;
+use crate::kernel::{clock, control::Control};
 
 /// The programs run here.
 pub const PROGRAMS: [&str; 2] = ["ctw_walk", "ctw_examine"];
 
 /// Runs of a program in one round: a few milliseconds.
 const RUNS: usize = 256;
+
+/// Runs of the walker between two looks how far it has come: while a map is read, the kernel skips the kprobes of
+/// that CPU (kernel/bpf/syscall.c, `bpf_disable_instrumentation`), and they miss what an interrupt brings.
+const RUNS_BLIND: usize = 16;
 
 /// An audit asked for begins this long after the last began, and not before the last has taken a tenth of the time
 /// since: then it costs a tenth of a core at most.
@@ -42,8 +46,8 @@ pub struct Auditor {
     /// Why the next one is due, if it is due before its time.
     wanted: Option<AuditTrigger>,
     current: Audit,
-    /// When the last one ended.
-    ended_ns: u64,
+    /// What the last one has taken of this thread's time.
+    took_ns: u64,
 }
 
 enum State {
@@ -77,7 +81,7 @@ impl Auditor {
                 state: State::Idle,
                 wanted: Some(AuditTrigger::Attached),
                 current: NONE,
-                ended_ns: 0,
+                took_ns: 0,
             })
         };
         load().map_err(|error| format!("the walker was refused: {error:#}"))
@@ -103,6 +107,7 @@ impl Auditor {
         if matches!(self.state, State::Idle) && self.is_due(now) {
             self.begin(now, control, out)?;
         }
+        let began = clock::ktime_ns();
         match &mut self.state {
             State::Walking => self.walk(ebpf, now, out)?,
             State::Asking => {
@@ -114,6 +119,7 @@ impl Auditor {
             State::Examining { .. } => self.examine(ebpf)?,
             State::Idle | State::Walked | State::Examined => {}
         }
+        self.took_ns += clock::ktime_ns() - began;
         Ok(())
     }
 
@@ -126,7 +132,7 @@ impl Auditor {
             }
             State::Examined => {
                 self.write(AuditPhase::Ended, now, out);
-                self.end(now);
+                self.state = State::Idle;
             }
             _ => {}
         }
@@ -134,11 +140,11 @@ impl Auditor {
 
     fn is_due(&self, now: u64) -> bool {
         let since = now.saturating_sub(self.current.began_ktime_ns);
-        let took = self.ended_ns.saturating_sub(self.current.began_ktime_ns);
+        let cost = self.took_ns.saturating_mul(SHARE);
         match self.wanted {
             Some(AuditTrigger::Attached) => true,
-            Some(_) => since >= LEAST_PAUSE_NS.max(took.saturating_mul(SHARE)),
-            None => since >= self.interval_ns,
+            Some(_) => since >= LEAST_PAUSE_NS.max(cost),
+            None => since >= self.interval_ns.max(cost),
         }
     }
 
@@ -149,14 +155,15 @@ impl Auditor {
         self.walk.set(0, Walk::default(), 0).context("begin a walk")?;
         self.current =
             Audit { trigger: trigger as u8, number: self.current.number + 1, began_ktime_ns: now, ..NONE };
+        self.took_ns = 0;
         self.write(AuditPhase::Began, now, out);
         self.state = State::Walking;
         Ok(())
     }
 
     fn walk(&mut self, ebpf: &Ebpf, now: u64, out: &mut BytesMut) -> Result<()> {
-        for _ in 0..RUNS {
-            run(ebpf, "ctw_walk")?;
+        for _ in 0..RUNS / RUNS_BLIND {
+            (0..RUNS_BLIND).try_for_each(|_| run(ebpf, "ctw_walk"))?;
             let walk = self.walk.get(&0, 0).context("read the walk")?;
             self.current.buckets = walk.bucket.into();
             self.current.cut_short = walk.cut_short;
@@ -175,7 +182,7 @@ impl Auditor {
             && now.saturating_sub(self.current.began_ktime_ns) > PATIENCE_NS
         {
             self.write(AuditPhase::Abandoned, now, out);
-            self.end(now);
+            self.state = State::Idle;
         }
         Ok(())
     }
@@ -201,11 +208,6 @@ impl Auditor {
             }
         }
         Ok(())
-    }
-
-    fn end(&mut self, now: u64) {
-        self.state = State::Idle;
-        self.ended_ns = now;
     }
 
     fn write(&self, phase: AuditPhase, now: u64, out: &mut BytesMut) {
