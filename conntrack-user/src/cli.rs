@@ -12,7 +12,10 @@ use std::{io::IsTerminal as _, process::ExitCode, str};
 
 use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::{kernel::object::OBJECT, output};
+use crate::{
+    kernel::{memory, object::OBJECT},
+    output,
+};
 use failure::Failure;
 
 /// Who holds the conntrack table, who was refused, when and why.
@@ -56,6 +59,7 @@ impl From<OutputFormat> for output::Format {
 
 /// Runs ctwatch; its exit code.
 pub fn main() -> ExitCode {
+    memory::give_back();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("CTWATCH_LOG").unwrap_or_else(|_| "warn".into()),

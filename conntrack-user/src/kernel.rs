@@ -14,6 +14,7 @@ mod hooks;
 mod kallsyms;
 mod kprobe;
 mod layout;
+pub mod memory;
 mod module;
 pub mod netns;
 pub mod object;

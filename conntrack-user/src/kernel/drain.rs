@@ -48,7 +48,7 @@ const POLL_ENGINE: Duration = Duration::from_millis(2);
 const READ_EVERY_NS: u64 = 100_000_000;
 
 /// A batch is handed on at this size; what is left is the next batch's.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 1 << 18;
 
 /// An audit goes on while no more batches than this wait for the engine.
 const WAITING: usize = 2;

@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
-/// Batches that may wait for the engine: 64 MiB at most, and hardly ever one.
-const BATCHES: usize = 32;
+/// Batches that may wait for the engine: 32 MiB at most, and hardly ever one.
+const BATCHES: usize = 64;
 
 /// Time between two looks whether conntrack is there again.
 const AGAIN: Duration = Duration::from_millis(100);
