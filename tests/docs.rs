@@ -90,7 +90,8 @@ fn refused_as_usage(arguments: &str) -> Result<bool> {
 /// The captures are real; should the format change, they must be taken anew.
 #[test]
 fn captures_in_readme_are_of_todays_format() -> Result<()> {
-    const KINDS: [&str; 6] = ["attached", "edge", "evicted", "refused", "episode", "summary"];
+    const KINDS: [&str; 8] =
+        ["attached", "audit", "edge", "evicted", "failed", "refused", "episode", "summary"];
     let readme = read("README.md")?;
     let lines: Vec<_> =
         block_lines(&readme, "text").into_iter().filter(|line| line.starts_with("20")).collect();
