@@ -53,7 +53,7 @@ pub enum Progress {
     More = 0,
     /// All is done.
     Complete = 1,
-    /// The entries ring has no room; what it holds must be read first.
+    /// The entries ring has no room to spare; what it holds must be read first.
     NoRoom = 2,
     /// The table was resized under the walk, which must begin anew.
     Resized = 3,

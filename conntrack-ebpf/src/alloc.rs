@@ -77,6 +77,10 @@ pub fn returned(request: Option<Request>, ret: u64) {
 fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
     let zone = request.zone_id();
     cpu.totals.new += 1;
+    if cpu.insertion.failed == ct {
+        // That one was freed on another CPU.
+        cpu.insertion.failed = 0;
+    }
     maps::send_entry(cpu, |record: *mut New| {
         // SAFETY: a reserved record; every field is written.
         unsafe {

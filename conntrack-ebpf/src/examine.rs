@@ -10,6 +10,7 @@ use conntrack_common::{SUSPECTS, Suspects};
 use crate::{
     kernel,
     look::{Report, look},
+    maps,
 };
 
 #[map(name = "CTW_SUSPECTS")]
@@ -21,6 +22,9 @@ pub fn ctw_examine(_ctx: RawTracePointContext) -> i32 {
     let Some(list) = LIST.get_ptr_mut(0) else { return 0 };
     // SAFETY: a map value, valid while the program runs; the loader does not touch it meanwhile.
     let list = unsafe { &mut *list };
+    if maps::entries_wait() {
+        return 0;
+    }
     for _ in 0..SUSPECTS {
         if !next(list) {
             break;

@@ -67,9 +67,7 @@ pub fn cpu() -> Option<&'static mut PerCpu> {
 /// polls, and is woken only when the ring fills faster than it polls.
 #[inline(always)]
 pub fn send_entry<T: 'static>(cpu: &mut PerCpu, fill: impl FnOnce(*mut T)) {
-    let flags = if cpu.totals.new.is_multiple_of(WAKE_CHECK_EVERY)
-        && ENTRIES.query(u64::from(BPF_RB_AVAIL_DATA)) >= setting!(entries_wake_bytes)
-    {
+    let flags = if cpu.totals.new.is_multiple_of(WAKE_CHECK_EVERY) && entries_wait() {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP
@@ -97,6 +95,12 @@ pub fn send_incident<T: 'static>(cpu: &mut PerCpu, now: u64, fill: impl FnOnce(*
         }
         None => count_lost(&mut cpu.totals.lost_incidents),
     }
+}
+
+/// Whether the entries ring is so full that what is not urgent waits: the rest is for what happens.
+#[inline(always)]
+pub fn entries_wait() -> bool {
+    ENTRIES.query(u64::from(BPF_RB_AVAIL_DATA)) >= setting!(entries_wake_bytes)
 }
 
 /// A place in the entries ring, in order with what hooks send; nobody is woken for it. None: there is no room,

@@ -15,6 +15,7 @@ use conntrack_common::{Progress, Tuple, Walk};
 use crate::{
     kernel::{self, read, setting},
     look::{Report, look},
+    maps,
 };
 
 /// Nodes and buckets per run, to bound the verifier's work, which goes through every turn of the loop.
@@ -44,6 +45,10 @@ pub fn ctw_walk(_ctx: RawTracePointContext) -> i32 {
     let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
     // SAFETY: a map value, valid while the program runs; the loader does not touch it meanwhile.
     let walk = unsafe { &mut *walk };
+    if maps::entries_wait() {
+        walk.progress = Progress::NoRoom as u32;
+        return 0;
+    }
     if walk.table == 0 {
         walk.generation = generation();
         walk.table = read(setting!(addr_hash));
