@@ -1,5 +1,7 @@
 //! Text for people and for grep: conntrack's tokens, one thing per line.
 
+mod top;
+
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
@@ -12,12 +14,12 @@ use crate::engine::batch::WallClock;
 use crate::engine::episode::Episode;
 use crate::engine::gauge::Level;
 use crate::engine::notice::{Audited, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal};
-use crate::engine::saturation::State;
-use crate::engine::snapshot::{Attached, NetnsRow, Snapshot, Summary};
-use crate::engine::sources::Sums;
+use crate::engine::snapshot::{Attached, Summary};
 use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tally::Ranking;
 use crate::engine::tuple::{Connection, Proto, Status};
+
+pub use top::top;
 
 /// Writes the first line of `watch`, and a line for each thing that works less well than it could.
 pub fn attached(out: &mut impl Write, attached: &Attached) -> io::Result<()> {
@@ -224,127 +226,6 @@ fn ranking<K: Display>(out: &mut impl Write, what: &str, ranking: &Ranking<K>) -
         |(key, count): &(K, u64)| format!("{key} {count} ({:.0} %)", *count as f64 * 100.0 / total as f64);
     let rows: Vec<_> = ranking.top.iter().take(RANKED).map(row).collect();
     writeln!(out, "  {what:<13} {}", rows.join(", "))
-}
-
-/// Writes what `top --once` shows.
-pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    for row in &snapshot.netns {
-        gauge(out, row, snapshot.ktime_ns)?;
-    }
-    trust(out, snapshot)?;
-    sources(out, snapshot)?;
-    for it in snapshot.episodes.iter().rev().take(3).rev() {
-        writeln!(out)?;
-        episode(out, it, snapshot.wall)?;
-    }
-    Ok(())
-}
-
-fn gauge(out: &mut impl Write, row: &NetnsRow, ktime_ns: u64) -> io::Result<()> {
-    let name = row.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    let since = Span::ns(ktime_ns.saturating_sub(row.since_ktime_ns));
-    writeln!(out, "netns {}{name}: {} for {since}{}", row.netns, row.state.as_str(), words(row.state))?;
-    if let (Some(percent), Some((count, max))) = (row.level.percent(), row.level.limited()) {
-        const WIDTH: usize = 40;
-        let filled = ((percent / 100.0 * WIDTH as f64) as usize).min(WIDTH);
-        let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
-        write!(out, "  [{bar}] {count} of {max} entries ({percent:.1} %)")?;
-    } else {
-        write!(out, "  {}", level(row.level))?;
-    }
-    match row.unaccounted() {
-        Some(unaccounted) if unaccounted != 0 => writeln!(out, ", {unaccounted} unaccounted for")?,
-        _ => writeln!(out)?,
-    }
-    let rates = &row.rates;
-    write!(out, "  {:.1} new/s  {:.1} freed/s  ", rates.new, rates.freed)?;
-    write!(out, "{:.1} refused/s  {:.1} evicted/s", rates.refused, rates.evicted)?;
-    match row.seconds_to_full() {
-        Some(seconds) if seconds > 0.0 && seconds < 86_400.0 => {
-            writeln!(out, "  full in {}", Span { seconds })
-        }
-        _ => writeln!(out),
-    }
-}
-
-fn trust(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let events = &snapshot.events;
-    let since = Rfc3339::at(snapshot.wall, snapshot.since_ktime_ns);
-    write!(out, "{} since {since:.0}: ", snapshot.trust.backend)?;
-    write!(out, "{} events seen, {} lost, ", events.seen, snapshot.totals.lost())?;
-    write!(out, "{} missed, {} repaired", events.missed(), events.repaired.total())?;
-    if snapshot.totals.unmatched > 0 {
-        write!(out, ", {} calls not caught", snapshot.totals.unmatched)?;
-    }
-    let ago = |ktime_ns| Span::ns(snapshot.ktime_ns.saturating_sub(ktime_ns));
-    match &events.last_audit {
-        Some(last) => {
-            let (ago, took) = (ago(last.ended_ktime_ns), Span::ns(last.length_ns()));
-            writeln!(out, "; audited {ago} ago: {} entries in {took}", last.entries)?;
-        }
-        None => writeln!(out, "; not yet audited")?,
-    }
-    but(out, snapshot)
-}
-
-/// What is not as it could be.
-fn but(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let events = &snapshot.events;
-    for degradation in &snapshot.trust.degradations {
-        writeln!(out, "  but: {degradation}")?;
-    }
-    if !events.bootstrapped {
-        writeln!(out, "  but: entries older than the attachment are not known")?;
-    }
-    if let Some(abandoned) = &events.abandoned {
-        let ago = Span::ns(snapshot.ktime_ns.saturating_sub(abandoned.ended_ktime_ns));
-        writeln!(out, "  but: audit {} was given up {ago} ago", abandoned.number)?;
-    }
-    if events.gaps.count > 0 {
-        let now = if events.gaps.since_ktime_ns.is_some() { ", and is away now" } else { "" };
-        let away = Span::ns(events.gaps.duration_ns);
-        writeln!(out, "  but: conntrack was away {} times, {away} in total{now}", events.gaps.count)?;
-    }
-    let rows = &snapshot.statistics;
-    for row in rows.iter().filter(|row| row.comparison.differs() && worth_a_line(row, rows)) {
-        writeln!(out, "  but: the kernel's statistics say {}", statistics(row))?;
-    }
-    Ok(())
-}
-
-fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let many = snapshot.netns.len() > 1;
-    let netns = |netns: Option<u32>| match netns {
-        _ if !many => String::new(),
-        Some(netns) => format!(" {netns:>10}"),
-        None => format!(" {:>10}", ""),
-    };
-    let src: Vec<String> = snapshot.sources.iter().map(|row| row.src.to_string()).collect();
-    let width = src.iter().map(String::len).max().unwrap_or(0).max("SOURCE".len());
-    let head = if many { format!(" {:>10}", "NETNS") } else { String::new() };
-    writeln!(out, "\n{:<width$}{head} ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED", "SOURCE")?;
-    let mut row = |src: &str, of: Option<u32>, entries: u64, new_per_s: f64, sums: &Sums| {
-        let share =
-            if snapshot.entries == 0 { 0.0 } else { entries as f64 * 100.0 / snapshot.entries as f64 };
-        let (netns, Sums { refused, evicted, failed, .. }) = (netns(of), sums);
-        write!(out, "{src:<width$}{netns} {entries:>7} {share:>5.1}% {new_per_s:>8.1} ")?;
-        writeln!(out, "{refused:>8} {evicted:>8} {failed:>6}")
-    };
-    for (src, it) in src.iter().zip(&snapshot.sources) {
-        row(src, Some(it.netns), it.entries.into(), it.new_per_s, &it.sums)?;
-    }
-    let other = &snapshot.other;
-    row("other", None, other.entries, other.new_per_s, &other.sums)
-}
-
-/// What a state means, where its name needs it.
-fn words(state: State) -> &'static str {
-    match state {
-        State::Ok | State::Recovered => "",
-        State::Pressure => ", above the warn level",
-        State::Evicting => ", the kernel frees unassured entries to make room",
-        State::Refusing => ", the table is full and new connections are dropped",
-    }
 }
 
 /// Displayed by a function.

@@ -2,9 +2,12 @@
 
 use conntrack_common::Cause;
 
+use super::top::sources;
 use super::*;
 use crate::engine::filter::Filter;
 use crate::engine::notice::Gap;
+use crate::engine::saturation::State;
+use crate::engine::snapshot::NetnsRow;
 use crate::engine::testing::{self, S, WALL, connection};
 use crate::output::fold::Fold;
 
@@ -114,6 +117,7 @@ netns 1 (gw): pressure for 700 ms, above the warn level
 kprobe since 2026-11-20T10:15:00Z: 13 events seen, 3 lost, 0 missed, 0 repaired; not yet audited
   but: fexit: no module BTF
   but: entries older than the attachment are not known
+causes: table_full 2, evicted 1
 
 SOURCE   ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED
 10.1.0.5       5  62.5%      1.5        0        1      0

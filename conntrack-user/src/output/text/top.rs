@@ -1,0 +1,151 @@
+//! The table of `top --once`: gauges, what the numbers are worth, causes, sources, episodes.
+
+use std::io::{self, Write};
+
+use super::super::time::{Rfc3339, Span};
+use super::{episode, level, statistics, worth_a_line};
+use crate::engine::saturation::State;
+use crate::engine::snapshot::{NetnsRow, Snapshot};
+use crate::engine::sources::Sums;
+
+/// Writes what `top --once` shows.
+pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    for row in &snapshot.netns {
+        gauge(out, row, snapshot.ktime_ns)?;
+    }
+    trust(out, snapshot)?;
+    causes(out, snapshot)?;
+    sources(out, snapshot)?;
+    for it in snapshot.episodes.iter().rev().take(3).rev() {
+        writeln!(out)?;
+        episode(out, it, snapshot.wall)?;
+    }
+    Ok(())
+}
+
+fn gauge(out: &mut impl Write, row: &NetnsRow, ktime_ns: u64) -> io::Result<()> {
+    let name = row.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let since = Span::ns(ktime_ns.saturating_sub(row.since_ktime_ns));
+    writeln!(out, "netns {}{name}: {} for {since}{}", row.netns, row.state.as_str(), words(row.state))?;
+    if let (Some(percent), Some((count, max))) = (row.level.percent(), row.level.limited()) {
+        const WIDTH: usize = 40;
+        let filled = ((percent / 100.0 * WIDTH as f64) as usize).min(WIDTH);
+        let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
+        write!(out, "  [{bar}] {count} of {max} entries ({percent:.1} %)")?;
+    } else {
+        write!(out, "  {}", level(row.level))?;
+    }
+    match row.unaccounted() {
+        Some(unaccounted) if unaccounted != 0 => writeln!(out, ", {unaccounted} unaccounted for")?,
+        _ => writeln!(out)?,
+    }
+    let rates = &row.rates;
+    write!(out, "  {:.1} new/s  {:.1} freed/s  ", rates.new, rates.freed)?;
+    write!(out, "{:.1} refused/s  {:.1} evicted/s", rates.refused, rates.evicted)?;
+    match row.seconds_to_full() {
+        Some(seconds) if seconds > 0.0 && seconds < 86_400.0 => {
+            writeln!(out, "  full in {}", Span { seconds })
+        }
+        _ => writeln!(out),
+    }
+}
+
+fn trust(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let events = &snapshot.events;
+    let since = Rfc3339::at(snapshot.wall, snapshot.since_ktime_ns);
+    write!(out, "{} since {since:.0}: ", snapshot.trust.backend)?;
+    write!(out, "{} events seen, {} lost, ", events.seen, snapshot.totals.lost())?;
+    write!(out, "{} missed, {} repaired", events.missed(), events.repaired.total())?;
+    if snapshot.totals.unmatched > 0 {
+        write!(out, ", {} calls not caught", snapshot.totals.unmatched)?;
+    }
+    let ago = |ktime_ns| Span::ns(snapshot.ktime_ns.saturating_sub(ktime_ns));
+    match &events.last_audit {
+        Some(last) => {
+            let (ago, took) = (ago(last.ended_ktime_ns), Span::ns(last.length_ns()));
+            writeln!(out, "; audited {ago} ago: {} entries in {took}", last.entries)?;
+        }
+        None => writeln!(out, "; not yet audited")?,
+    }
+    but(out, snapshot)
+}
+
+/// What is not as it could be.
+fn but(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let events = &snapshot.events;
+    for degradation in &snapshot.trust.degradations {
+        writeln!(out, "  but: {degradation}")?;
+    }
+    if !events.bootstrapped {
+        writeln!(out, "  but: entries older than the attachment are not known")?;
+    }
+    if let Some(abandoned) = &events.abandoned {
+        let ago = Span::ns(snapshot.ktime_ns.saturating_sub(abandoned.ended_ktime_ns));
+        writeln!(out, "  but: audit {} was given up {ago} ago", abandoned.number)?;
+    }
+    if events.gaps.count > 0 {
+        let now = if events.gaps.since_ktime_ns.is_some() { ", and is away now" } else { "" };
+        let away = Span::ns(events.gaps.duration_ns);
+        writeln!(out, "  but: conntrack was away {} times, {away} in total{now}", events.gaps.count)?;
+    }
+    let rows = &snapshot.statistics;
+    for row in rows.iter().filter(|row| row.comparison.differs() && worth_a_line(row, rows)) {
+        writeln!(out, "  but: the kernel's statistics say {}", statistics(row))?;
+    }
+    Ok(())
+}
+
+/// Why connections were lost or cut off, by the names of docs/causes.md; nothing if none was.
+fn causes(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let totals = &snapshot.totals;
+    let causes = [
+        ("table_full", totals.refused_table_full),
+        ("no_memory", totals.refused_no_memory),
+        ("ctnetlink", totals.refused_ctnetlink),
+        ("evicted", totals.evicted),
+        ("clash", totals.failed_clash),
+        ("chain_too_long", totals.failed_chain_too_long),
+        ("nat_ports", totals.failed_nat_ports),
+        ("dying", totals.failed_dying),
+        ("failed", snapshot.failed_unknown),
+        ("unconfirmed", totals.unconfirmed),
+    ];
+    let named = causes.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
+    let named: Vec<_> = named.collect();
+    if named.is_empty() { Ok(()) } else { writeln!(out, "causes: {}", named.join(", ")) }
+}
+
+pub(super) fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let many = snapshot.netns.len() > 1;
+    let netns = |netns: Option<u32>| match netns {
+        _ if !many => String::new(),
+        Some(netns) => format!(" {netns:>10}"),
+        None => format!(" {:>10}", ""),
+    };
+    let src: Vec<String> = snapshot.sources.iter().map(|row| row.src.to_string()).collect();
+    let width = src.iter().map(String::len).max().unwrap_or(0).max("SOURCE".len());
+    let head = if many { format!(" {:>10}", "NETNS") } else { String::new() };
+    writeln!(out, "\n{:<width$}{head} ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED", "SOURCE")?;
+    let mut row = |src: &str, of: Option<u32>, entries: u64, new_per_s: f64, sums: &Sums| {
+        let share =
+            if snapshot.entries == 0 { 0.0 } else { entries as f64 * 100.0 / snapshot.entries as f64 };
+        let (netns, Sums { refused, evicted, failed, .. }) = (netns(of), sums);
+        write!(out, "{src:<width$}{netns} {entries:>7} {share:>5.1}% {new_per_s:>8.1} ")?;
+        writeln!(out, "{refused:>8} {evicted:>8} {failed:>6}")
+    };
+    for (src, it) in src.iter().zip(&snapshot.sources) {
+        row(src, Some(it.netns), it.entries.into(), it.new_per_s, &it.sums)?;
+    }
+    let other = &snapshot.other;
+    row("other", None, other.entries, other.new_per_s, &other.sums)
+}
+
+/// What a state means, where its name needs it.
+fn words(state: State) -> &'static str {
+    match state {
+        State::Ok | State::Recovered => "",
+        State::Pressure => ", above the warn level",
+        State::Evicting => ", the kernel frees unassured entries to make room",
+        State::Refusing => ", the table is full and new connections are dropped",
+    }
+}
