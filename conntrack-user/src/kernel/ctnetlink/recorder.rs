@@ -153,7 +153,7 @@ fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) -> Seen {
         tuple: conntrack_common::Tuple::ZERO,
         confirmed_unix_ns: 0,
         status: 0,
-        reserved: 0,
+        listed: 0,
     };
     match entry {
         None => nothing,
