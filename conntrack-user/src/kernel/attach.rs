@@ -133,9 +133,8 @@ fn attempt(backend: Backend, options: &Options, kernel: &Kernel<'_>) -> Result<A
         worse.push(Degradation::OwnNamespaceOnly { reason });
         Census::Sysctl
     });
-    let auditor = Auditor::load(&mut ebpf, settings, options.audit_ns)
-        .map_err(|reason| worse.push(Degradation::NoAudit { reason }))
-        .ok();
+    let (auditor, unaudited) = Auditor::load(&mut ebpf, settings, options.audit_ns);
+    worse.extend(unaudited);
     let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
     let (statistics, unread) = statistics();
     worse.extend(unread.into_iter().map(|reason| Degradation::NoStatistics { reason }));

@@ -51,6 +51,11 @@ pub enum Degradation {
         /// What is missing.
         reason: String,
     },
+    /// The kernel's table cannot be walked: ctnetlink lists it instead.
+    AuditByDumps {
+        /// What is missing.
+        reason: String,
+    },
     /// Some connections are lost for a reason that is not told.
     UnknownCause {
         /// What is missing.
@@ -98,6 +103,11 @@ impl fmt::Display for Degradation {
             Self::NoAudit { reason } => {
                 write!(f, "entries older than the attachment are not known and nothing is audited: {reason}")
             }
+            Self::AuditByDumps { reason } => write!(
+                f,
+                "entries older than the attachment are known by dumps only: not those unconfirmed or in namespaces that \
+                 cannot be entered, and only the next dump tells which have ended: {reason}"
+            ),
             Self::UnknownCause { reason } => write!(f, "failed insertions are not all told: {reason}"),
             Self::NoStatistics { reason } => {
                 write!(f, "not compared with all of the kernel's own statistics: {reason}")
