@@ -17,8 +17,12 @@ use crate::lab::{self, LARGE, Lab, SOON};
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Entries of each address family in each of two namespaces.
 const EACH: u64 = 1_250;
-/// Longer than it is from one audit to the next.
-const AUDITED: Duration = Duration::from_secs(4);
+/// A dump of each namespace passes by all of them.
+const BUCKETS: u32 = 1 << 16;
+/// Enough for the first audit.
+const BOOTSTRAPPED: Duration = Duration::from_secs(4);
+/// Longer than it is from one audit to the next on an emulated machine, where a dump takes the better part of a second.
+const AUDITED: Duration = Duration::from_secs(20);
 const HIDDEN: &str = "2";
 const RESTRICTION: &str = "kernel/kptr_restrict";
 
@@ -47,7 +51,7 @@ fn entries_that_were_there_before_are_known_by_dumps() -> Result<()> {
         return Ok(());
     }
     let _hiding = Hiding::new()?;
-    let lab = Lab::new(LARGE, LARGE)?;
+    let lab = Lab::new(LARGE, BUCKETS)?;
     let other = Gateway::new(Router::Own)?;
     let gateways = [&lab.gateway, &other];
     // ctwatch can enter no namespace that only this test has open.
@@ -61,7 +65,7 @@ fn entries_that_were_there_before_are_known_by_dumps() -> Result<()> {
         let arguments = ["--backend", backend, "-n", "5000", "--audit", "2s"];
         tops.push((backend, Watcher::top(INTERVAL, &arguments).context(backend)?));
     }
-    std::thread::sleep(AUDITED);
+    std::thread::sleep(BOOTSTRAPPED);
     for gateway in gateways {
         end_some(gateway)?;
     }

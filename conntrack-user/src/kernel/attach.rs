@@ -130,7 +130,11 @@ fn attempt(backend: Backend, options: &Options, kernel: &Kernel<'_>) -> Result<A
     let (mut hooks, mut unknown) = Hooks::load(backend, &mut ebpf, btf, limits_chains)?;
     let mut worse = Vec::new();
     let census = census(&mut ebpf, settings).unwrap_or_else(|reason| {
-        worse.push(Degradation::OwnNamespaceOnly { reason });
+        worse.push(if ctnetlink::is_at_hand() {
+            Degradation::CountsSeldom { reason }
+        } else {
+            Degradation::OwnNamespaceOnly { reason }
+        });
         Census::Sysctl
     });
     let (auditor, unaudited) = Auditor::load(&mut ebpf, settings, options.audit_ns);

@@ -66,6 +66,11 @@ pub enum Degradation {
         /// What is missing.
         reason: String,
     },
+    /// Counts of other namespaces are read with their statistics.
+    CountsSeldom {
+        /// What is missing.
+        reason: String,
+    },
     /// Counts of other namespaces cannot be read.
     OwnNamespaceOnly {
         /// What is missing.
@@ -111,6 +116,12 @@ impl fmt::Display for Degradation {
             Self::UnknownCause { reason } => write!(f, "failed insertions are not all told: {reason}"),
             Self::NoStatistics { reason } => {
                 write!(f, "not compared with all of the kernel's own statistics: {reason}")
+            }
+            Self::CountsSeldom { reason } => {
+                write!(
+                    f,
+                    "counts of other network namespaces every 10 s, of those that can be entered: {reason}"
+                )
             }
             Self::OwnNamespaceOnly { reason } => {
                 write!(f, "counts of this network namespace only: {reason}")
