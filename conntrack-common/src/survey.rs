@@ -8,10 +8,12 @@ use crate::{RefusalKey, Refusals, Tuple};
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What was found at the address of an entry, by the walk over the table or asked for by address.
+/// What was found at the address of an entry, by the walk over the table or asked for by address; or an entry that
+/// a dump listed.
 ///
 /// Its place in the ring was taken before it was looked at. So if it is alive, its `Free` comes later, and if it
-/// is not, its `Free` came before.
+/// is not, its `Free` came before. One that was listed has its place before all that the rings held then: its `Free`
+/// comes later, its `New` may.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
@@ -24,9 +26,10 @@ pub struct Seen {
     pub zone: u16,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// When it was looked at.
+    /// When it was looked at, or at the latest.
     pub ktime_ns: u64,
-    /// Address of the `nf_conn`.
+    /// Address of the `nf_conn`. Where dumps stand for the walk, of an entry that a dump listed: a key made of
+    /// namespace, zone and tuple, with the highest bit clear, which every kernel address has set.
     pub ct: u64,
     /// The original direction.
     pub tuple: Tuple,
@@ -34,8 +37,8 @@ pub struct Seen {
     pub confirmed_unix_ns: u64,
     /// `nf_conn.status`
     pub status: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 if a dump listed it, so that `ct` is no address.
+    pub listed: u32,
 }
 
 /// Where an audit stands.

@@ -134,7 +134,7 @@ impl Load {
                 tuple: *tuple,
                 confirmed_unix_ns: 0,
                 status: 0x0a,
-                reserved: 0,
+                listed: 0,
             };
             bytes.extend(seen.as_bytes());
         }

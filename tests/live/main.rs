@@ -10,6 +10,7 @@ mod detach;
 mod edges;
 mod entries;
 mod exact;
+mod hidden;
 mod lab;
 mod namespaces;
 mod nesting;

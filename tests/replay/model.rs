@@ -268,7 +268,7 @@ impl Model {
             tuple: found.unwrap_or(Tuple::ZERO),
             confirmed_unix_ns: 0,
             status: if found.is_some() { CONFIRMED } else { 0 },
-            reserved: 0,
+            listed: 0,
         };
         // A walk waits for room.
         self.entries_ring.extend_from_slice(seen.as_bytes());

@@ -1,4 +1,5 @@
-//! The live table: every entry the kernel holds, keyed by the address of its `nf_conn`.
+//! The live table: every entry the kernel holds, keyed by the address of its `nf_conn`; but one that a dump listed,
+//! and nothing else tells of, by the key of its connection.
 //!
 //! The address is the only identity that cannot drift: a tuple may be held twice for a moment and a bare
 //! count goes wrong with the first missed event, whereas here a missed `Free` shows as an overwrite and a
@@ -32,6 +33,8 @@ pub struct Entry {
     pub seen: u16,
     /// How it came to be known.
     pub origin: Origin,
+    /// Whether a dump listed it: then it stands under [`Connection::key`] instead of its address.
+    pub listed: bool,
 }
 
 /// How an entry came to be known.
@@ -53,13 +56,14 @@ impl Entry {
     #[inline]
     pub fn new(connection: &Connection, source: SourceId, born_ktime_ns: u64) -> Self {
         let Connection { netns: _, zone, proto, src: _, dst, sport, dport } = *connection;
-        Self { born_ktime_ns, source, dst, proto, zone, sport, dport, seen: 0, origin: Origin::Told }
+        let (seen, origin, listed) = (0, Origin::Told, false);
+        Self { born_ktime_ns, source, dst, proto, zone, sport, dport, seen, origin, listed }
     }
 
     /// The connection it is, given the namespace and address its source stands for.
     #[inline]
     pub fn connection(&self, netns: u32, src: IpAddr) -> Connection {
-        let Self { born_ktime_ns: _, source: _, dst, proto, zone, sport, dport, seen: _, origin: _ } = *self;
+        let Self { dst, proto, zone, sport, dport, .. } = *self;
         Connection { netns, zone, proto, src, dst, sport, dport }
     }
 
@@ -83,11 +87,13 @@ pub const CACHED: usize = 1 << 15;
 #[derive(Debug)]
 pub struct Live {
     entries: HashMap<u64, Entry>,
+    /// How many of them are [`Entry::listed`].
+    listed: usize,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { entries: HashMap::with_capacity(CACHED) }
+        Self { entries: HashMap::with_capacity(CACHED), listed: 0 }
     }
 }
 
@@ -96,13 +102,20 @@ impl Live {
     #[inline]
     #[must_use = "an overwritten entry must leave the sums"]
     pub fn insert(&mut self, ct: u64, entry: Entry) -> Option<Entry> {
-        self.entries.insert(ct, entry)
+        self.listed += usize::from(entry.listed);
+        let old = self.entries.insert(ct, entry);
+        if let Some(old) = &old {
+            self.listed -= usize::from(old.listed);
+        }
+        old
     }
 
     /// Takes out what `Free` announced. None: its `New` was missed, or it is older than the attachment.
     #[must_use = "a removed entry must leave the sums"]
     pub fn remove(&mut self, ct: u64) -> Option<Entry> {
-        self.entries.remove(&ct)
+        let entry = self.entries.remove(&ct)?;
+        self.listed -= usize::from(entry.listed);
+        Some(entry)
     }
 
     /// The entry at an address.
@@ -113,6 +126,17 @@ impl Live {
     /// The same, to be changed.
     pub fn get_mut(&mut self, ct: u64) -> Option<&mut Entry> {
         self.entries.get_mut(&ct)
+    }
+
+    /// How many were listed by a dump and are known by their connection alone.
+    #[inline]
+    pub fn listed(&self) -> usize {
+        self.listed
+    }
+
+    /// Address and entry of each whose address is known, in no order.
+    pub fn addressed(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        self.entries.iter().filter(|(_, entry)| !entry.listed).map(|(ct, entry)| (*ct, entry))
     }
 
     /// Every entry, in no order.
@@ -129,12 +153,16 @@ impl Live {
     /// Takes out the entries that are `doomed`.
     #[must_use = "removed entries must leave the sums"]
     pub fn extract(&mut self, doomed: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        self.entries.extract_if(|_, entry| doomed(entry)).map(|(_, entry)| entry).collect()
+        let gone: Vec<_> =
+            self.entries.extract_if(|_, entry| doomed(entry)).map(|(_, entry)| entry).collect();
+        self.listed -= gone.iter().filter(|entry| entry.listed).count();
+        gone
     }
 
     /// Takes out all.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.listed = 0;
     }
 
     /// How many there are.

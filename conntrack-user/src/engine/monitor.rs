@@ -2,6 +2,7 @@
 
 mod audit;
 mod incidents;
+mod listed;
 mod netns;
 mod readings;
 
@@ -24,6 +25,7 @@ use super::snapshot::{self, Snapshot, Summary, Trust};
 use super::sources::Sources;
 use super::tuple::{Connection, Status};
 use audit::Audits;
+use listed::Listed;
 use netns::Namespaces;
 use readings::Before;
 
@@ -75,6 +77,7 @@ pub struct Engine {
     failed_unknown: u64,
     events: Events,
     audits: Audits,
+    listed: Listed,
     before: Before,
     past: VecDeque<Arc<Episode>>,
     interval_start: u64,
@@ -97,6 +100,7 @@ impl Engine {
             failed_unknown: 0,
             events: Events::default(),
             audits: Audits::default(),
+            listed: Listed::default(),
             before: Before::default(),
             past: VecDeque::new(),
             interval_start: config.since_ktime_ns,
@@ -268,6 +272,9 @@ impl Engine {
         let source = self.sources.new_entry(netns, connection.src, ktime_ns);
         if let Some(old) = self.live.insert(ct, Entry::new(&connection, source, ktime_ns)) {
             self.known_already(record, &old);
+        }
+        if self.live.listed() > 0 || self.listed.is_matching() {
+            self.told_beside_list(record, &connection);
         }
         let edge = self.netns.get(netns).born(ktime_ns);
         tell(Notice::New { ktime_ns, connection });

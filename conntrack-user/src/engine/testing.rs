@@ -122,8 +122,13 @@ pub fn seen(ct: u64, ktime_ns: u64, host: u8) -> Seen {
         tuple: tuple(host),
         confirmed_unix_ns: 0,
         status: 0x0a,
-        reserved: 0,
+        listed: 0,
     }
+}
+
+/// As a dump lists it.
+pub fn listed(ktime_ns: u64, host: u8) -> Seen {
+    Seen { listed: 1, ..seen(connection(host).key(), ktime_ns, host) }
 }
 
 pub fn dead(ct: u64, ktime_ns: u64) -> Seen {

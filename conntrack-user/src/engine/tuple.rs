@@ -1,6 +1,7 @@
 //! A connection the way people write it: addresses, ports and protocol of one original tuple.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -51,6 +52,14 @@ impl Connection {
             sport: u16::from_be_bytes(tuple.sport),
             dport: u16::from_be_bytes(tuple.dport),
         }
+    }
+
+    /// Stands for the address of an entry that is known by its connection alone. No two confirmed entries have the
+    /// same (`__nf_conntrack_confirm`). The highest bit is clear, which every kernel address has set.
+    pub fn key(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish() >> 1
     }
 
     /// Type, code and identifier, if this is ICMP or ICMPv6.

@@ -130,12 +130,15 @@ fn attempt(backend: Backend, options: &Options, kernel: &Kernel<'_>) -> Result<A
     let (mut hooks, mut unknown) = Hooks::load(backend, &mut ebpf, btf, limits_chains)?;
     let mut worse = Vec::new();
     let census = census(&mut ebpf, settings).unwrap_or_else(|reason| {
-        worse.push(Degradation::OwnNamespaceOnly { reason });
+        worse.push(if ctnetlink::is_at_hand() {
+            Degradation::CountsSeldom { reason }
+        } else {
+            Degradation::OwnNamespaceOnly { reason }
+        });
         Census::Sysctl
     });
-    let auditor = Auditor::load(&mut ebpf, settings, options.audit_ns)
-        .map_err(|reason| worse.push(Degradation::NoAudit { reason }))
-        .ok();
+    let (auditor, unaudited) = Auditor::load(&mut ebpf, settings, options.audit_ns);
+    worse.extend(unaudited);
     let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
     let (statistics, unread) = statistics();
     worse.extend(unread.into_iter().map(|reason| Degradation::NoStatistics { reason }));

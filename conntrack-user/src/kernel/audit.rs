@@ -1,4 +1,5 @@
-//! Audits the engine's table against the kernel's: runs the walker, then looks up what the walk did not find.
+//! Audits the engine's table against the kernel's: runs the walker, or has ctnetlink list it where that cannot run, then
+//! looks up what was not found.
 //!
 //! ```text
 //! idle -> walking -> asking the engine for its suspects -> examining them -> idle
@@ -6,6 +7,8 @@
 //!
 //! What the programs see comes through the entries ring in order with what the hooks send; the steps between are
 //! written into the same stream here. Each round does a little, so that the rings are drained in between.
+
+mod dumps;
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -17,7 +20,8 @@ use bytes::BytesMut;
 use conntrack_common::{Audit, AuditPhase, AuditTrigger, Kind, Progress, SUSPECTS, Settings, Suspects, Walk};
 use zerocopy::IntoBytes as _;
 
-use crate::kernel::{clock, control::Control};
+use crate::kernel::{backend::Degradation, clock, control::Control, ctnetlink};
+use dumps::{Dumps, Step};
 
 /// The programs run here.
 pub const PROGRAMS: [&str; 2] = ["ctw_walk", "ctw_examine"];
@@ -34,12 +38,19 @@ const RUNS_BLIND: usize = 16;
 const LEAST_PAUSE_NS: u64 = 1_000_000_000;
 const SHARE: u64 = 10;
 
+/// The same for dumps, which cost more, and are asked for as long as there are entries whose end only they tell; no
+/// dump begins sooner than that, asked for or not.
+const SHARE_OF_DUMPS: u64 = 20;
+
+/// Times one audit may begin a dump anew.
+const RESTARTS_OF_DUMPS: u32 = 3;
+
 /// A walk that takes longer than this will not end: something resizes the table all the time, or the ring is always full.
 const PATIENCE_NS: u64 = 60_000_000_000;
 
 /// Makes audits, one after the other.
 pub struct Auditor {
-    walk: Array<MapData, Walk>,
+    way: Way,
     list: Array<MapData, Suspects>,
     interval_ns: u64,
     state: State,
@@ -48,6 +59,12 @@ pub struct Auditor {
     current: Audit,
     /// What the last one has taken of this thread's time.
     took_ns: u64,
+}
+
+/// How all entries are found.
+enum Way {
+    Walk(Array<MapData, Walk>),
+    Dump(Dumps),
 }
 
 enum State {
@@ -64,27 +81,42 @@ enum State {
 }
 
 impl Auditor {
-    /// Loads the programs. The first audit is due at once.
-    pub fn load(ebpf: &mut Ebpf, settings: &Settings, interval_ns: u64) -> Result<Self, String> {
-        if settings.addr_hash == 0 || settings.addr_hash_size == 0 {
-            return Err("/proc/kallsyms hides or lacks the address of conntrack's table".to_owned());
-        }
-        let mut load = || -> Result<Self> {
-            for name in PROGRAMS {
-                program_mut(ebpf, name)?.load()?;
-            }
-            let mut map = |name| ebpf.take_map(name).with_context(|| format!("no map {name}"));
-            Ok(Self {
-                walk: Array::try_from(map("CTW_WALK")?)?,
-                list: Array::try_from(map("CTW_SUSPECTS")?)?,
-                interval_ns,
-                state: State::Idle,
-                wanted: Some(AuditTrigger::Attached),
-                current: NONE,
-                took_ns: 0,
-            })
+    /// Loads the programs; none if there is no way to find all entries. The first audit is due at once.
+    pub fn load(
+        ebpf: &mut Ebpf,
+        settings: &Settings,
+        interval_ns: u64,
+    ) -> (Option<Self>, Option<Degradation>) {
+        let reason = match load_walk(ebpf, settings) {
+            Ok(way) => return Self::with(way, ebpf, interval_ns),
+            Err(reason) => reason,
         };
-        load().map_err(|error| format!("the walker was refused: {error:#}"))
+        if !ctnetlink::is_at_hand() {
+            let reason = format!("{reason}; and the module nf_conntrack_netlink is not loaded");
+            return (None, Some(Degradation::NoAudit { reason }));
+        }
+        let (auditor, worse) = Self::with(Way::Dump(Dumps::default()), ebpf, interval_ns);
+        (auditor, worse.or(Some(Degradation::AuditByDumps { reason })))
+    }
+
+    fn with(way: Way, ebpf: &mut Ebpf, interval_ns: u64) -> (Option<Self>, Option<Degradation>) {
+        let list = match load_examine(ebpf) {
+            Ok(list) => list,
+            Err(error) => {
+                let reason = format!("the program that looks entries up was refused: {error:#}");
+                return (None, Some(Degradation::NoAudit { reason }));
+            }
+        };
+        let auditor = Self {
+            way,
+            list,
+            interval_ns,
+            state: State::Idle,
+            wanted: Some(AuditTrigger::Attached),
+            current: NONE,
+            took_ns: 0,
+        };
+        (Some(auditor), None)
     }
 
     /// Asks for one as soon as may be.
@@ -112,6 +144,7 @@ impl Auditor {
             State::Walking => self.walk(ebpf, now, out)?,
             State::Asking => {
                 if let Some(left) = control.take_suspects() {
+                    let left = answer_listed(left, now, out);
                     self.state = State::Examining { left };
                     self.examine(ebpf)?;
                 }
@@ -140,9 +173,13 @@ impl Auditor {
 
     fn is_due(&self, now: u64) -> bool {
         let since = now.saturating_sub(self.current.began_ktime_ns);
-        let cost = self.took_ns.saturating_mul(SHARE);
+        let share = match self.way {
+            Way::Walk(_) => SHARE,
+            Way::Dump(_) => SHARE_OF_DUMPS,
+        };
+        let cost = self.took_ns.saturating_mul(share);
         match self.wanted {
-            Some(AuditTrigger::Attached) => true,
+            Some(AuditTrigger::Attached) if self.current.number == 0 => true,
             Some(_) => since >= LEAST_PAUSE_NS.max(cost),
             None => since >= self.interval_ns.max(cost),
         }
@@ -152,7 +189,10 @@ impl Auditor {
         let trigger = self.wanted.take().unwrap_or(AuditTrigger::Interval);
         // An answer to one that was given up.
         control.take_suspects();
-        self.walk.set(0, Walk::default(), 0).context("begin a walk")?;
+        match &mut self.way {
+            Way::Walk(walk) => walk.set(0, Walk::default(), 0).context("begin a walk")?,
+            Way::Dump(dumps) => dumps.begin(),
+        }
         self.current =
             Audit { trigger: trigger as u8, number: self.current.number + 1, began_ktime_ns: now, ..NONE };
         self.took_ns = 0;
@@ -161,30 +201,36 @@ impl Auditor {
         Ok(())
     }
 
+    /// Goes on to find all entries.
     fn walk(&mut self, ebpf: &Ebpf, now: u64, out: &mut BytesMut) -> Result<()> {
-        for _ in 0..RUNS / RUNS_BLIND {
-            (0..RUNS_BLIND).try_for_each(|_| run(ebpf, "ctw_walk"))?;
-            let walk = self.walk.get(&0, 0).context("read the walk")?;
-            self.current.buckets = walk.bucket.into();
-            self.current.cut_short = walk.cut_short;
-            match Progress::from_number(walk.progress).context("the walker says nonsense")? {
-                Progress::More => continue,
-                Progress::NoRoom => {}
-                Progress::Complete => self.state = State::Walked,
-                Progress::Resized => {
-                    self.current.restarts += 1;
-                    self.walk.set(0, Walk::default(), 0).context("begin a walk anew")?;
+        match &mut self.way {
+            Way::Walk(walk) => run_walk(ebpf, walk, &mut self.current, &mut self.state)?,
+            Way::Dump(dumps) => match dumps.next(out) {
+                Step::More => {}
+                Step::Complete => {
+                    self.current.buckets = dumps::buckets();
+                    self.state = State::Walked;
                 }
-            }
-            break;
+                Step::Again if self.current.restarts < RESTARTS_OF_DUMPS => self.current.restarts += 1,
+                Step::Again | Step::Failed => {
+                    // Perhaps soon.
+                    self.wanted = AuditTrigger::from_byte(self.current.trigger);
+                    self.abandon(now, out);
+                    return Ok(());
+                }
+            },
         }
         if !matches!(self.state, State::Walked)
             && now.saturating_sub(self.current.began_ktime_ns) > PATIENCE_NS
         {
-            self.write(AuditPhase::Abandoned, now, out);
-            self.state = State::Idle;
+            self.abandon(now, out);
         }
         Ok(())
+    }
+
+    fn abandon(&mut self, now: u64, out: &mut BytesMut) {
+        self.write(AuditPhase::Abandoned, now, out);
+        self.state = State::Idle;
     }
 
     fn examine(&mut self, ebpf: &Ebpf) -> Result<()> {
@@ -230,6 +276,60 @@ const NONE: Audit = Audit {
     restarts: 0,
     cut_short: 0,
 };
+
+fn load_walk(ebpf: &mut Ebpf, settings: &Settings) -> Result<Way, String> {
+    if settings.addr_hash == 0 || settings.addr_hash_size == 0 {
+        return Err("/proc/kallsyms hides or lacks the address of conntrack's table".to_owned());
+    }
+    let mut load = || -> Result<Way> {
+        program_mut(ebpf, "ctw_walk")?.load()?;
+        Ok(Way::Walk(Array::try_from(ebpf.take_map("CTW_WALK").context("no map CTW_WALK")?)?))
+    };
+    load().map_err(|error| format!("the walker was refused: {error:#}"))
+}
+
+fn load_examine(ebpf: &mut Ebpf) -> Result<Array<MapData, Suspects>> {
+    program_mut(ebpf, "ctw_examine")?.load()?;
+    Ok(Array::try_from(ebpf.take_map("CTW_SUSPECTS").context("no map CTW_SUSPECTS")?)?)
+}
+
+/// Runs the walker up to its end, or a while.
+fn run_walk(
+    ebpf: &Ebpf,
+    walk: &mut Array<MapData, Walk>,
+    current: &mut Audit,
+    state: &mut State,
+) -> Result<()> {
+    for _ in 0..RUNS / RUNS_BLIND {
+        (0..RUNS_BLIND).try_for_each(|_| run(ebpf, "ctw_walk"))?;
+        let now = walk.get(&0, 0).context("read the walk")?;
+        current.buckets = now.bucket.into();
+        current.cut_short = now.cut_short;
+        match Progress::from_number(now.progress).context("the walker says nonsense")? {
+            Progress::More => continue,
+            Progress::NoRoom => {}
+            Progress::Complete => *state = State::Walked,
+            Progress::Resized => {
+                current.restarts += 1;
+                walk.set(0, Walk::default(), 0).context("begin a walk anew")?;
+            }
+        }
+        break;
+    }
+    Ok(())
+}
+
+/// Answers for the suspects that are no addresses: the dump has not listed them, so they are gone. The others are left.
+fn answer_listed(mut suspects: Vec<u64>, now: u64, out: &mut BytesMut) -> Vec<u64> {
+    suspects.retain(|ct| {
+        let is_address = ct >> 63 == 1;
+        if !is_address {
+            out.extend_from_slice(ctnetlink::gone(*ct, now).as_bytes());
+        }
+        is_address
+    });
+    suspects
+}
 
 fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint> {
     Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)

@@ -51,6 +51,11 @@ pub enum Degradation {
         /// What is missing.
         reason: String,
     },
+    /// The kernel's table cannot be walked: ctnetlink lists it instead.
+    AuditByDumps {
+        /// What is missing.
+        reason: String,
+    },
     /// Some connections are lost for a reason that is not told.
     UnknownCause {
         /// What is missing.
@@ -58,6 +63,11 @@ pub enum Degradation {
     },
     /// The kernel's own statistics cannot be compared with.
     NoStatistics {
+        /// What is missing.
+        reason: String,
+    },
+    /// Counts of other namespaces are read with their statistics.
+    CountsSeldom {
         /// What is missing.
         reason: String,
     },
@@ -98,9 +108,20 @@ impl fmt::Display for Degradation {
             Self::NoAudit { reason } => {
                 write!(f, "entries older than the attachment are not known and nothing is audited: {reason}")
             }
+            Self::AuditByDumps { reason } => write!(
+                f,
+                "entries older than the attachment are known by dumps only: not those unconfirmed or in namespaces that \
+                 cannot be entered, and only the next dump tells which have ended: {reason}"
+            ),
             Self::UnknownCause { reason } => write!(f, "failed insertions are not all told: {reason}"),
             Self::NoStatistics { reason } => {
                 write!(f, "not compared with all of the kernel's own statistics: {reason}")
+            }
+            Self::CountsSeldom { reason } => {
+                write!(
+                    f,
+                    "counts of other network namespaces every 10 s, of those that can be entered: {reason}"
+                )
             }
             Self::OwnNamespaceOnly { reason } => {
                 write!(f, "counts of this network namespace only: {reason}")

@@ -2,6 +2,7 @@
 //! backend for kernels that let nobody trace them.
 
 mod audit;
+mod dump;
 mod listening;
 mod pace;
 mod recorder;
@@ -11,6 +12,7 @@ mod stats;
 
 use std::path::Path;
 
+pub use dump::{dump, gone};
 pub use source::{Options, start};
 pub use stats::StatsReader;
 

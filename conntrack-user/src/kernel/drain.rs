@@ -239,7 +239,8 @@ impl Drain {
         if missed || self.control.take_audit() {
             self.want_audit(AuditTrigger::Missed);
         }
-        self.readings.statistics(ktime_ns, last, &mut self.incident_bytes);
+        let counts = matches!(self.attached.census, Census::Sysctl);
+        self.readings.statistics(ktime_ns, last, counts, &mut self.incident_bytes);
         self.readings.names(counted.digest, ktime_ns, &mut self.incident_bytes);
         Ok(())
     }

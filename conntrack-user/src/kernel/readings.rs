@@ -88,8 +88,8 @@ impl Readings {
         true
     }
 
-    /// The kernel's own statistics.
-    pub fn statistics(&mut self, now: u64, last: bool, out: &mut BytesMut) {
+    /// The kernel's own statistics, and if they are wanted the counts that were read with them.
+    pub fn statistics(&mut self, now: u64, last: bool, counts: bool, out: &mut BytesMut) {
         let Some(reader) = &mut self.statistics else { return };
         if last || now.saturating_sub(self.statistics_ns) >= STATISTICS_EVERY_NS {
             self.statistics_ns = now;
@@ -97,6 +97,9 @@ impl Readings {
             for failure in reader.failures() {
                 tracing::debug!("{failure}");
             }
+        }
+        if counts {
+            reader.counts().iter().for_each(|count| out.extend_from_slice(count.as_bytes()));
         }
     }
 

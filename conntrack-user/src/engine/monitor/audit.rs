@@ -3,6 +3,7 @@
 use conntrack_common::{Audit, AuditPhase, AuditTrigger, New, Seen};
 
 use super::Engine;
+use super::listed::Listed;
 use crate::engine::account::{AuditReport, Repaired};
 use crate::engine::live::{Entry, Origin};
 use crate::engine::notice::{Audited, Notice};
@@ -51,7 +52,12 @@ impl Audits {
         }
     }
 
-    fn mark(&self) -> u16 {
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Of the audit that is running; else 0.
+    pub(super) fn mark(&self) -> u16 {
         self.running.as_ref().map_or(0, Running::mark)
     }
 }
@@ -105,6 +111,7 @@ impl Engine {
             }),
             ..Audits::default()
         };
+        self.listed.audit_began();
     }
 
     fn audit_walked(&mut self) {
@@ -112,11 +119,13 @@ impl Engine {
         let (mark, began) = (running.mark(), running.began_ktime_ns);
         let suspect = |entry: &Entry| entry.seen != mark && entry.born_ktime_ns < began;
         self.audits.suspects = Some(self.live.select(suspect));
+        self.listed.stop_matching();
     }
 
     fn audit_over(&mut self, record: &Audit, abandoned: bool, tell: &mut impl FnMut(Notice)) {
         self.audits.suspects = None;
         let Some(running) = self.audits.running.take() else { return };
+        self.listed.audit_over(abandoned);
         let report = AuditReport {
             number: running.number,
             trigger: running.trigger,
@@ -140,6 +149,7 @@ impl Engine {
     /// conntrack is gone: whatever was being audited is gone too, and all must be learnt anew.
     pub(super) fn forget_audits(&mut self) {
         self.audits = Audits::default();
+        self.listed = Listed::default();
         self.events.bootstrapped = false;
     }
 
@@ -150,26 +160,46 @@ impl Engine {
         if alive == 0 {
             return self.seen_dead(ct);
         }
-        let (mark, born) = (self.audits.mark(), self.confirmed_ktime_ns(record));
         let connection = Connection::new(netns, zone, tuple);
-        let Some(entry) = self.live.get_mut(ct) else {
-            let origin = if self.events.bootstrapped { Origin::Missed } else { Origin::Found };
-            self.events.repaired.added += u64::from(self.events.bootstrapped);
-            return self.found(ct, &connection, born, mark, origin);
-        };
-        let source = self.sources.get(entry.source);
-        if entry.connection(source.netns, source.src) == connection {
-            entry.seen = mark;
+        if record.listed != 0 {
+            return self.seen_listed(record, &connection);
+        }
+        if self.mark_seen(ct, &connection) {
             return;
         }
-        let old = *entry;
+        if self.live.listed() > 0 {
+            self.no_longer_listed(&connection);
+        }
+        let born = self.confirmed_ktime_ns(record);
+        let Some(old) = self.live.get(ct).copied() else {
+            return self.found_now(ct, &connection, born, false);
+        };
         self.freed_unseen(&old);
         self.events.repaired.replaced += 1;
-        self.found(ct, &connection, born, mark, Origin::Missed);
+        self.found(ct, &connection, born, Origin::Missed, false);
+    }
+
+    /// The audit has seen this connection there, if that is what is there.
+    pub(super) fn mark_seen(&mut self, ct: u64, connection: &Connection) -> bool {
+        let mark = self.audits.mark();
+        let Some(entry) = self.live.get_mut(ct) else { return false };
+        let source = self.sources.get(entry.source);
+        let same = entry.connection(source.netns, source.src) == *connection;
+        if same {
+            entry.seen = mark;
+        }
+        same
+    }
+
+    /// What nothing told of: it was there before, or its `New` was missed.
+    pub(super) fn found_now(&mut self, ct: u64, connection: &Connection, born: u64, listed: bool) {
+        let missed = self.events.bootstrapped;
+        self.events.repaired.added += u64::from(missed);
+        self.found(ct, connection, born, if missed { Origin::Missed } else { Origin::Found }, listed);
     }
 
     /// The nearest to its allocation that the kernel tells; 0 if it tells nothing.
-    fn confirmed_ktime_ns(&self, record: &Seen) -> u64 {
+    pub(super) fn confirmed_ktime_ns(&self, record: &Seen) -> u64 {
         if record.confirmed_unix_ns == 0 {
             return 0;
         }
@@ -177,12 +207,13 @@ impl Engine {
         ktime_ns.clamp(1, i128::from(record.ktime_ns).max(1)) as u64
     }
 
-    fn found(&mut self, ct: u64, connection: &Connection, born: u64, mark: u16, origin: Origin) {
+    fn found(&mut self, ct: u64, connection: &Connection, born: u64, origin: Origin, listed: bool) {
         let missed = origin == Origin::Missed;
         self.own.new += u64::from(missed);
         let source = self.sources.found_entry(connection.netns, connection.src, missed);
         self.netns.get(connection.netns).found(missed);
-        let entry = Entry { seen: mark, origin, ..Entry::new(connection, source, born) };
+        let entry =
+            Entry { seen: self.audits.mark(), origin, listed, ..Entry::new(connection, source, born) };
         // What was there has left the sums, if anything was.
         let _old = self.live.insert(ct, entry);
     }
@@ -193,8 +224,11 @@ impl Engine {
         if self.live.get(ct).is_some_and(|entry| entry.born_ktime_ns < running.began_ktime_ns)
             && let Some(entry) = self.live.remove(ct)
         {
-            self.freed_unseen(&entry);
-            self.events.repaired.removed += 1;
+            let told = entry.listed && self.ends_listed(&entry);
+            if !told {
+                self.freed_unseen(&entry);
+            }
+            self.events.repaired.removed += u64::from(!told);
         }
     }
 
@@ -218,14 +252,19 @@ impl Engine {
             self.audits.want();
             return;
         }
-        let missed = old.origin == Origin::Missed;
-        self.own.new -= u64::from(missed);
-        self.events.repaired.added = self.events.repaired.added.saturating_sub(missed.into());
-        self.sources.found_is_told(old.source, missed);
-        self.netns.get(record.netns).found_is_told(missed);
+        self.found_twice(old);
         if let Some(entry) = self.live.get_mut(record.ct) {
             entry.seen = old.seen;
         }
+    }
+
+    /// What was found is what is told, or found by its address, now: one entry, and one allocation.
+    pub(super) fn found_twice(&mut self, old: &Entry) {
+        let (netns, missed) = (self.sources.get(old.source).netns, old.origin == Origin::Missed);
+        self.own.new -= u64::from(missed);
+        self.events.repaired.added = self.events.repaired.added.saturating_sub(missed.into());
+        self.sources.found_is_told(old.source, missed);
+        self.netns.get(netns).found_is_told(missed);
     }
 
     /// A rule dropped the packet of an entry, freed just now, before it was confirmed.
@@ -238,7 +277,9 @@ impl Engine {
     /// A `Free` of an entry that is not known: older than the attachment, or its `New` did not come.
     #[cold]
     pub(super) fn freed_of_nobody(&mut self) {
-        if self.events.bootstrapped {
+        if self.live.listed() > 0 || self.listed.awaits_free() {
+            self.freed_of_somebody_listed();
+        } else if self.events.bootstrapped {
             self.events.unknown_free += 1;
             self.audits.want();
         } else {

@@ -142,7 +142,8 @@ impl Recorder {
     }
 }
 
-fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) -> Seen {
+/// What is known of an entry; nothing if it is gone.
+pub(super) fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) -> Seen {
     let nothing = Seen {
         kind: Kind::Seen as u8,
         alive: 0,
@@ -153,7 +154,7 @@ fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) -> Seen {
         tuple: conntrack_common::Tuple::ZERO,
         confirmed_unix_ns: 0,
         status: 0,
-        reserved: 0,
+        listed: 0,
     };
     match entry {
         None => nothing,

@@ -12,7 +12,7 @@ use std::{io, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bytes::BytesMut;
-use conntrack_common::{ABSENT, Count, Gap, Kind, Totals};
+use conntrack_common::{Gap, Kind, Totals};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -30,11 +30,7 @@ use super::{
     stats::{self, Counted, Reading},
 };
 use crate::{
-    engine::{
-        batch::Batch,
-        ctnetlink::{Content, Request},
-        snapshot::Trust,
-    },
+    engine::{batch::Batch, snapshot::Trust},
     kernel::{
         backend::Backend,
         clock::{self, Wall},
@@ -42,7 +38,6 @@ use crate::{
         error::AttachError,
         netns,
         source::{self, Source, Started},
-        sysctl,
     },
 };
 
@@ -247,29 +242,9 @@ impl Watch {
         self.statistics.advance(reading);
         let record = stats::record(self.netns, 1, read_ns, self.statistics.sums());
         self.incidents.extend_from_slice(record.as_bytes());
-        let count = self.count()?;
+        let count = stats::count(&mut self.asking, self.netns).context("read the count of entries")?;
         self.incidents.extend_from_slice(count.as_bytes());
         Ok(())
-    }
-
-    fn count(&mut self) -> Result<Count> {
-        let mut totals = (ABSENT, None);
-        let total = |part| {
-            if let Content::Totals { count, max } = part {
-                totals = (count, max);
-            }
-        };
-        self.asking.ask(Request::Totals, total).context("read the count of entries")?;
-        let (count, max) = totals;
-        Ok(Count {
-            kind: Kind::Count as u8,
-            reserved: [0; 3],
-            netns: self.netns,
-            ktime_ns: clock::ktime_ns(),
-            count,
-            max: max.or_else(|| sysctl::netfilter("nf_conntrack_max")).unwrap_or(ABSENT),
-            cookie: self.asking.netns_cookie(),
-        })
     }
 
     /// Sums since the start, as far as they are known: refusals are those of all causes.

@@ -1,11 +1,11 @@
 //! Reads the kernel's own conntrack statistics of every network namespace that can be reached: what was added
-//! since ctwatch attached.
+//! since ctwatch attached; and how many entries there are.
 //!
 //! No socket is kept in another namespace: it would keep that namespace, and all its entries, from going away.
 
 use std::io;
 
-use conntrack_common::{Kind, Stats};
+use conntrack_common::{ABSENT, Count, Kind, Stats};
 use hashbrown::{HashMap, HashSet};
 
 use super::{is_conntrack_there, is_loaded_module, socket::Asking};
@@ -14,6 +14,7 @@ use crate::{
     kernel::{
         clock,
         netns::{self, Netns},
+        sysctl,
     },
 };
 
@@ -28,6 +29,7 @@ pub struct StatsReader {
     /// Where the next reading begins in the list of namespaces.
     next: usize,
     names: Vec<(u32, String)>,
+    counts: Vec<Count>,
     /// Namespaces whose failure was told.
     told: HashSet<u32>,
     failures: Vec<String>,
@@ -58,6 +60,7 @@ impl StatsReader {
             netns: HashMap::new(),
             next: 0,
             names: Vec::new(),
+            counts: Vec::new(),
             told: HashSet::new(),
             failures: Vec::new(),
             is_module: false,
@@ -74,6 +77,11 @@ impl StatsReader {
         let records =
             self.netns.iter().map(|(&inum, counted)| record(inum, 0, counted.ktime_ns, &counted.sums));
         records.collect()
+    }
+
+    /// The counts of entries of the namespaces visited since this was last asked.
+    pub fn counts(&mut self) -> Vec<Count> {
+        std::mem::take(&mut self.counts)
     }
 
     /// Namespaces that could not be read, and why; each is told of once.
@@ -100,11 +108,19 @@ impl StatsReader {
             self.next = (self.next + visits) % all.len();
             all.truncate(visits);
         }
-        let read =
-            netns::visit(&all, |_, entered| entered.and_then(|()| Reading::take(&mut Asking::open()?)));
+        let read = netns::visit(&all, |netns, entered| {
+            entered?;
+            let mut asking = Asking::open()?;
+            Ok((Reading::take(&mut asking)?, count(&mut asking, netns.inum)?))
+        });
+        // Of a namespace that is visited twice before anybody asks, the last.
+        self.counts.clear();
         for (netns, read) in all.iter().zip(read) {
             match read {
-                Ok(reading) => self.account(netns.inum, reading, &first),
+                Ok((reading, count)) => {
+                    self.account(netns.inum, reading, &first);
+                    self.counts.push(count);
+                }
                 Err(error) => self.tell(netns, &error),
             }
         }
@@ -183,6 +199,26 @@ impl Counted {
     pub(super) fn sums(&self) -> &Sums {
         &self.sums
     }
+}
+
+/// Reads how many entries there are in the network namespace of the socket, whose inode number is `netns`.
+pub(super) fn count(asking: &mut Asking, netns: u32) -> io::Result<Count> {
+    let mut totals = (ABSENT, None);
+    asking.ask(Request::Totals, |part| {
+        if let Content::Totals { count, max } = part {
+            totals = (count, max);
+        }
+    })?;
+    let (count, max) = totals;
+    Ok(Count {
+        kind: Kind::Count as u8,
+        reserved: [0; 3],
+        netns,
+        ktime_ns: clock::ktime_ns(),
+        count,
+        max: max.or_else(|| sysctl::netfilter("nf_conntrack_max")).unwrap_or(ABSENT),
+        cookie: asking.netns_cookie(),
+    })
 }
 
 /// The record that says it; `alone` if nothing else tells of refusals.
