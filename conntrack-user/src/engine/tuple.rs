@@ -158,6 +158,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::testing;
 
     fn bytes(start: &[u8]) -> [u8; 16] {
         std::array::from_fn(|i| start.get(i).copied().unwrap_or(0))
@@ -194,6 +195,17 @@ mod tests {
         assert_eq!(Proto(200).to_string(), "200");
         assert_eq!(format!("[{:<6}]", Proto::TCP), "[tcp   ]");
         assert!("256".parse::<Proto>().is_err() && "tpc".parse::<Proto>().is_err());
+    }
+
+    #[test]
+    fn keys_are_no_addresses_and_tell_namespaces_apart() {
+        let here = testing::connection(1);
+        let others =
+            [testing::connection(2), Connection { netns: 2, ..here }, Connection { zone: 1, ..here }];
+        for connection in others {
+            assert_ne!(connection.key(), here.key());
+            assert_eq!(connection.key() >> 63, 0);
+        }
     }
 
     #[test]

@@ -123,6 +123,23 @@ fn two_of_one_connection_are_looked_at_by_address() {
 }
 
 #[test]
+fn a_dump_begun_anew_lists_nothing_twice() {
+    let mut engine = engine();
+    let records = [
+        step(AuditPhase::Began, 1, S),
+        listed(S, 5),
+        listed(S, 6),
+        new(7, S + 1, 5),
+        new(8, S + 2, 7),
+        listed(S + 3, 5),
+        listed(S + 3, 6),
+        listed(S + 3, 7),
+    ];
+    apply(&mut engine, &batch(S + 3, &records, &[]));
+    expect_table(&mut engine, &BTreeMap::from([(1, 6), (7, 5), (8, 7)]));
+}
+
+#[test]
 fn a_list_without_an_audit_is_of_no_use() {
     let mut engine = engine();
     apply(&mut engine, &batch(S, &[listed(S, 5)], &[]));
