@@ -57,7 +57,7 @@ pub struct Auditor {
     /// Why the next one is due, if it is due before its time.
     wanted: Option<AuditTrigger>,
     current: Audit,
-    /// What the last one has taken of this thread's time.
+    /// Processor time that the last one has taken.
     took_ns: u64,
 }
 
@@ -139,7 +139,7 @@ impl Auditor {
         if matches!(self.state, State::Idle) && self.is_due(now) {
             self.begin(now, control, out)?;
         }
-        let began = clock::ktime_ns();
+        let cpu_ns = clock::cpu_ns();
         match &mut self.state {
             State::Walking => self.walk(ebpf, now, out)?,
             State::Asking => {
@@ -152,7 +152,10 @@ impl Auditor {
             State::Examining { .. } => self.examine(ebpf)?,
             State::Idle | State::Walked | State::Examined => {}
         }
-        self.took_ns += clock::ktime_ns() - began;
+        self.took_ns += clock::cpu_ns().saturating_sub(cpu_ns);
+        if let Way::Dump(dumps) = &mut self.way {
+            self.took_ns += std::mem::take(&mut dumps.cpu_ns);
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{io, slice};
 use bytes::BytesMut;
 
 use crate::kernel::{
-    ctnetlink,
+    clock, ctnetlink,
     netns::{self, Netns},
     sysctl,
 };
@@ -18,6 +18,8 @@ use crate::kernel::{
 #[derive(Default)]
 pub(super) struct Dumps {
     left: Vec<Netns>,
+    /// Processor time of the threads that dumped, to be taken.
+    pub(super) cpu_ns: u64,
 }
 
 /// How far the dumps have come.
@@ -49,15 +51,16 @@ impl Dumps {
         let dumped = netns::visit(slice::from_ref(netns), |netns, entered| match entered {
             Ok(()) => {
                 let mut seen = BytesMut::new();
-                ctnetlink::dump(netns.inum, &mut seen).map(|()| seen)
+                ctnetlink::dump(netns.inum, &mut seen).map(|()| (seen, clock::cpu_ns()))
             }
             Err(error) => {
                 tracing::debug!("cannot enter network namespace {}: {error}", netns.name);
-                Ok(BytesMut::new())
+                Ok((BytesMut::new(), 0))
             }
         });
         match dumped.into_iter().next() {
-            Some(Ok(seen)) if before == buckets() => {
+            Some(Ok((seen, cpu_ns))) if before == buckets() => {
+                self.cpu_ns += cpu_ns;
                 out.extend_from_slice(&seen);
                 self.left.pop();
                 Step::More
