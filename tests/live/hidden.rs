@@ -21,8 +21,8 @@ const EACH: u64 = 1_250;
 const BUCKETS: u32 = 1 << 16;
 /// Enough for the first audit.
 const BOOTSTRAPPED: Duration = Duration::from_secs(4);
-/// Longer than it is from one audit to the next on an emulated machine, where a dump takes the better part of a second.
-const AUDITED: Duration = Duration::from_secs(20);
+/// Longer than it is from one audit to the next: twenty times what a dump takes of an emulated processor.
+const AUDITED: Duration = Duration::from_secs(40);
 const HIDDEN: &str = "2";
 const RESTRICTION: &str = "kernel/kptr_restrict";
 
