@@ -60,6 +60,8 @@ pub struct EarlyDrop {
 pub struct Insertion {
     /// The entry that is losing a clash: `nf_ct_resolve_clash` is deciding about it; 0 outside.
     pub clashing: u64,
+    /// The node of the table that it met.
+    pub winner: u64,
     /// An [`InsertCause`](crate::InsertCause) if that clash is lost for good.
     pub cause: u64,
     /// The last entry that was not inserted: it is freed next.
@@ -109,8 +111,8 @@ pub struct Refusals {
 const _: () = {
     assert!(size_of::<Totals>() == 120);
     assert!(size_of::<EarlyDrop>() == 16);
-    assert!(size_of::<Insertion>() == 24);
-    assert!(size_of::<PerCpu>() == 160);
+    assert!(size_of::<Insertion>() == 32);
+    assert!(size_of::<PerCpu>() == 168);
     assert!(size_of::<RefusalKey>() == 24);
     assert!(size_of::<Refusals>() == 24);
 };

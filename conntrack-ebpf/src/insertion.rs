@@ -28,6 +28,14 @@ const NF_ACCEPT: u32 = 1;
 pub fn clashing(skb: u64, winner: u64) {
     let Some(cpu) = maps::cpu() else { return };
     let ct = kernel::entry_of(skb);
+    // fentry's arguments are typed pointers, to which 6.1's verifier lets only constants be added. What is read back
+    // from a map is a number.
+    let place = &raw mut cpu.insertion.winner;
+    // SAFETY: a field of this CPU's map value.
+    let winner = unsafe {
+        place.write_volatile(winner);
+        place.read_volatile()
+    };
     cpu.insertion.cause = clash_cause(ct, winner) as u64;
     cpu.insertion.clashing = ct;
 }
