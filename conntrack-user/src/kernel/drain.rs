@@ -7,7 +7,7 @@
 //! If the engine falls behind, the channel fills, this thread waits and the kernel's rings lose and count:
 //! memory stays bounded and the loss is a number.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
@@ -21,9 +21,10 @@ use rustix::{
 use tokio::sync::mpsc;
 
 use crate::{
-    engine::batch::Batch,
+    engine::{batch::Batch, snapshot::Trust},
     kernel::{
         attach::Attached,
+        backend::Degradation,
         census::Census,
         clock::{self, Wall},
         control::Control,
@@ -85,6 +86,8 @@ pub struct Drain {
     /// Whether the last drain found incidents, other than those of a census.
     incidents_came: bool,
     watches_chains: bool,
+    /// Backend and degradations, if they have changed.
+    trust: Option<Arc<Trust>>,
 }
 
 impl Drain {
@@ -119,6 +122,7 @@ impl Drain {
             lost_entries: 0,
             incidents_came: false,
             watches_chains: false,
+            trust: None,
         })
     }
 
@@ -136,6 +140,8 @@ impl Drain {
             }
         }
         self.attached.hooks.detach(&mut self.attached.ebpf);
+        // Nothing is attached any more, whatever the last counts say.
+        self.watches_chains = true;
         thread::sleep(LAST_PROGRAMS);
         while self.once(false)? {}
         self.once(true)?;
@@ -217,7 +223,7 @@ impl Drain {
             entries: self.entry_bytes.split().freeze(),
             incidents: self.incident_bytes.split().freeze(),
             totals,
-            trust: None,
+            trust: self.trust.take(),
         };
         // An error means that nobody listens any more; `run` sees it.
         Ok(self.sender.blocking_send(batch).is_ok() && more)
@@ -231,9 +237,7 @@ impl Drain {
         }
         let counted = self.count()?;
         if !self.watches_chains && self.attached.limits_chains && chains_may_be_long(&counted) {
-            self.watches_chains = true;
-            let Attached { hooks, ebpf, .. } = &mut self.attached;
-            hooks.watch_chains(ebpf).context("watch for chains that are too long")?;
+            self.watch_chains();
         }
         let missed = self.readings.misses(&self.attached, ktime_ns, last, &mut self.incident_bytes);
         if missed || self.control.take_audit() {
@@ -243,6 +247,16 @@ impl Drain {
         self.readings.statistics(ktime_ns, last, counts, &mut self.incident_bytes);
         self.readings.names(counted.digest, ktime_ns, &mut self.incident_bytes);
         Ok(())
+    }
+
+    /// From now on chains that are too long are told of; if that fails, that is.
+    fn watch_chains(&mut self) {
+        self.watches_chains = true;
+        let Attached { hooks, ebpf, degradations, .. } = &mut self.attached;
+        if let Err(error) = hooks.watch_chains(ebpf) {
+            degradations.push(Degradation::UnknownCause { reason: format!("{error:#}") });
+            self.trust = Some(Arc::new(self.attached.trust()));
+        }
     }
 
     /// Reads the counts; where the program fails, those of this namespace alone from now on.
