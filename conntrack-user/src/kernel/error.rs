@@ -72,7 +72,7 @@ impl AttachError {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all current distributions are"
             }
             Self::ConntrackAbsent => {
-                "run `modprobe nf_conntrack`, or load the rule set that needs it, then start ctwatch again"
+                "run `modprobe nf_conntrack`, or load the rule set that needs it; with `--wait` ctwatch waits for it"
             }
             Self::NoBackend(_) => {
                 "a kernel with CONFIG_KPROBES=y or module BTF, not locked down for confidentiality, is needed; \
