@@ -76,6 +76,7 @@ static CONFIRMS: HashMap<u64, u64> = HashMap::with_max_entries(1024, 0);
 /// Keeps the packet a call of `__nf_conntrack_confirm` is for.
 #[inline(always)]
 pub fn enter_confirm(frame: u64, skb: u64) {
+    // Full only after a thousand missed returns; then this failure shows in the kernel's statistics alone.
     let _ = CONFIRMS.insert(frame, skb, u64::from(BPF_ANY));
 }
 
@@ -84,6 +85,7 @@ pub fn enter_confirm(frame: u64, skb: u64) {
 pub fn leave_confirm(frame: u64) -> Option<u64> {
     // SAFETY: a map value, copied at once.
     let skb = *unsafe { CONFIRMS.get(frame) }?;
+    // Another return cannot have taken it: the frame is ours alone.
     let _ = CONFIRMS.remove(frame);
     Some(skb)
 }
