@@ -38,7 +38,11 @@ pub struct Seen {
     /// `nf_conn.status`
     pub status: u32,
     /// 1 if a dump listed it, so that `ct` is no address.
-    pub listed: u32,
+    pub listed: u8,
+    /// `nf_conn.proto.tcp.state` of a TCP entry; 255 of any other, and where it is not known.
+    pub tcp_state: u8,
+    /// Zero.
+    pub reserved: u16,
 }
 
 /// Where an audit stands.

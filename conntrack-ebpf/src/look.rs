@@ -48,6 +48,8 @@ pub fn look(ct: u64, report: Report, netns_of: impl FnOnce(u64) -> u32) -> bool 
         (*record).confirmed_unix_ns = if alive { confirmed_unix_ns(ct) } else { 0 };
         (*record).status = if alive { kernel::status(ct) } else { 0 };
         (*record).listed = 0;
+        (*record).tcp_state = u8::MAX;
+        (*record).reserved = 0;
     }
     place.submit(u64::from(BPF_RB_NO_WAKEUP));
     yes()

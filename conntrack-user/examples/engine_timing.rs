@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use conntrack_common::{Audit, AuditPhase, AuditTrigger, Free, Kind, New, Seen, Tuple};
 use conntrack_user::engine::batch::{Batch, WallClock};
-use conntrack_user::engine::filter::Filter;
 use conntrack_user::engine::holders::Holders;
+use conntrack_user::engine::query::Query;
 use conntrack_user::engine::snapshot::Trust;
 use conntrack_user::engine::{Config, Engine};
 use zerocopy::IntoBytes;
@@ -40,7 +40,8 @@ fn main() {
         assert_eq!(engine.summary().events.repaired.total(), 0, "all are known");
 
         for k in [10, 1000, usize::MAX] {
-            let taken = fastest(|| engine.snapshot(k, &Filter::default()));
+            engine.ask(Query { rows: k, ..Query::default() });
+            let taken = fastest(|| engine.snapshot());
             println!("  snapshot of {} sources: {taken:?}", k.min(engine.sources().len()));
         }
         let taken = fastest(|| Holders::freeze(1, load.clock, 0, engine.live(), engine.sources()));
@@ -135,6 +136,8 @@ impl Load {
                 confirmed_unix_ns: 0,
                 status: 0x0a,
                 listed: 0,
+                tcp_state: u8::MAX,
+                reserved: 0,
             };
             bytes.extend(seen.as_bytes());
         }

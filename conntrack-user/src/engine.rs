@@ -14,10 +14,13 @@ pub mod live;
 pub mod minute;
 pub mod monitor;
 pub mod notice;
+pub mod query;
 pub mod saturation;
 pub mod snapshot;
 pub mod sources;
+pub mod state;
 pub mod statistics;
+pub mod table;
 pub mod tally;
 pub mod tuple;
 

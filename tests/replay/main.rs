@@ -4,15 +4,17 @@
 mod model;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use conntrack_common::AuditTrigger;
 use conntrack_tests::gateway::Gateway;
 use conntrack_tests::scenario::Scenario;
 use conntrack_user::engine::batch::WallClock;
-use conntrack_user::engine::filter::Filter;
 use conntrack_user::engine::notice::Notice;
-use conntrack_user::engine::snapshot::Trust;
+use conntrack_user::engine::query::Query;
+use conntrack_user::engine::snapshot::{Snapshot, Trust};
+use conntrack_user::engine::table::{Key, Row};
 use conntrack_user::engine::{Config, Engine};
 
 use model::{Model, NETNS};
@@ -31,11 +33,11 @@ fn the_scenario_goes_through_its_states_in_order() -> Result<()> {
         let end = model.now() + phase.duration().as_nanos() as u64;
         while model.now() < end {
             engine.apply(&model.run(DRAIN_NS), |notice| notices.push(notice));
-            let snapshot = engine.snapshot(usize::MAX, &Filter::default());
-            let summed: u64 = snapshot.sources.iter().map(|row| u64::from(row.entries)).sum();
+            let snapshot = look(&mut engine, usize::MAX);
+            let summed: u64 = snapshot.table.rows.iter().map(|row| row.entries).sum();
             assert_eq!(summed, model.count() as u64, "sum of the sources against the model's count");
         }
-        let snapshot = engine.snapshot(1, &Filter::default());
+        let snapshot = look(&mut engine, 1);
         let row = snapshot.netns.first().context("no namespace")?;
         println!(
             "{:8} {:9} {:4} entries; {} evicted, {} refused",
@@ -51,6 +53,19 @@ fn the_scenario_goes_through_its_states_in_order() -> Result<()> {
     expect_account(&engine, &model, &notices)
 }
 
+/// Address and entries of a source.
+fn source(row: &Row) -> Option<(IpAddr, u64)> {
+    let Key::Source(src, _) = row.key else { return None };
+    Some((src, row.entries))
+}
+
+/// A snapshot of the first `rows` sources.
+fn look(engine: &mut Engine, rows: usize) -> Snapshot {
+    engine.ask(Query { rows, ..Query::default() });
+    engine.end_interval();
+    engine.snapshot()
+}
+
 /// Lets time pass in drains, and hands the model what the engine asks for.
 fn play(model: &mut Model, engine: &mut Engine, end: u64, mut each: impl FnMut(&Model, &mut Engine)) {
     while model.now() < end {
@@ -64,13 +79,13 @@ fn play(model: &mut Model, engine: &mut Engine, end: u64, mut each: impl FnMut(&
 
 /// The engine knows of each source what the model does, and all sums add up.
 fn expect_agreement(model: &Model, engine: &mut Engine) {
-    let snapshot = engine.snapshot(usize::MAX, &Filter::default());
-    let holders = snapshot.sources.iter().filter(|row| row.entries > 0);
-    let held: BTreeMap<_, _> = holders.map(|row| (row.src, row.entries)).collect();
+    let snapshot = look(engine, usize::MAX);
+    let holders = snapshot.table.rows.iter().filter(|row| row.entries > 0);
+    let held: BTreeMap<_, _> = holders.filter_map(source).collect();
     assert_eq!(held, model.by_source(), "entries per source");
-    assert_eq!((snapshot.entries, snapshot.other.entries), (model.count() as u64, 0));
+    assert_eq!((snapshot.entries, snapshot.table.other.entries), (model.count() as u64, 0));
     let sum = |of: fn(&conntrack_user::engine::sources::Sums) -> u64| {
-        of(&snapshot.other.sums) + snapshot.sources.iter().map(|row| of(&row.sums)).sum::<u64>()
+        of(&snapshot.table.other.sums) + snapshot.table.rows.iter().map(|row| of(&row.sums)).sum::<u64>()
     };
     assert_eq!(sum(|sums| sums.new), snapshot.totals.new);
     assert_eq!(sum(|sums| sums.freed), snapshot.totals.freed);

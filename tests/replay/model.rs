@@ -170,7 +170,7 @@ impl Model {
     }
 
     /// Entries by source.
-    pub fn by_source(&self) -> BTreeMap<IpAddr, u32> {
+    pub fn by_source(&self) -> BTreeMap<IpAddr, u64> {
         let mut held = BTreeMap::new();
         self.entries.values().for_each(|entry| *held.entry(source(&entry.tuple)).or_insert(0) += 1);
         held
@@ -269,6 +269,8 @@ impl Model {
             confirmed_unix_ns: 0,
             status: if found.is_some() { CONFIRMED } else { 0 },
             listed: 0,
+            tcp_state: u8::MAX,
+            reserved: 0,
         };
         // A walk waits for room.
         self.entries_ring.extend_from_slice(seen.as_bytes());

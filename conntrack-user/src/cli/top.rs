@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::output::Format;
+use crate::{engine::query::Query, output::Format};
 
 use super::{
     OutputFormat, attaching::AttachArgs, failure::Failure, filtering::FilterArgs, session::Session, values,
@@ -61,6 +61,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let mut out = BufWriter::new(io::stdout().lock());
     let format: Format = args.output.into();
-    format.top(&mut out, &engine.snapshot(args.rows, &filter))?;
+    engine.ask(Query { rows: args.rows, filter, ..Query::default() });
+    engine.end_interval();
+    format.top(&mut out, &engine.snapshot())?;
     Ok(out.flush()?)
 }

@@ -15,14 +15,15 @@ use super::account::Events;
 use super::batch::{Batch, WallClock};
 use super::decode::{DecodeError, Merged, Record, Records};
 use super::episode::{Episode, Open};
-use super::filter::Filter;
 use super::held::Held;
 use super::holders::Holders;
 use super::live::{self, Entry, Live};
 use super::notice::{Freed, Notice};
+use super::query::Query;
 use super::saturation::{Edge, State, Thresholds};
-use super::snapshot::{self, Snapshot, Summary, Trust};
+use super::snapshot::{self, CauseRow, History, Snapshot, Summary, Trust};
 use super::sources::Sources;
+use super::table::Table;
 use super::tuple::{Connection, Status};
 use audit::Audits;
 use listed::Listed;
@@ -44,13 +45,23 @@ pub struct Config {
     pub max_sources: usize,
     /// Past episodes kept at most.
     pub max_episodes: usize,
+    /// Whether history and recent incidents are kept for a live view.
+    pub live_view: bool,
 }
 
 impl Config {
     /// The defaults.
     pub fn new(since_ktime_ns: u64, wall: WallClock, trust: Trust) -> Self {
         let thresholds = Thresholds::default();
-        Self { since_ktime_ns, wall, trust, thresholds, max_sources: 65_536, max_episodes: 32 }
+        Self {
+            since_ktime_ns,
+            wall,
+            trust,
+            thresholds,
+            max_sources: 65_536,
+            max_episodes: 32,
+            live_view: false,
+        }
     }
 }
 
@@ -80,7 +91,16 @@ pub struct Engine {
     listed: Listed,
     before: Before,
     past: VecDeque<Arc<Episode>>,
-    interval_start: u64,
+    interval: Interval,
+    query: Query,
+}
+
+/// The last interval that ended, and where the running one began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Interval {
+    began_ktime_ns: u64,
+    length_ns: u64,
+    new: u64,
     new_before: u64,
 }
 
@@ -103,8 +123,8 @@ impl Engine {
             listed: Listed::default(),
             before: Before::default(),
             past: VecDeque::new(),
-            interval_start: config.since_ktime_ns,
-            new_before: 0,
+            interval: Interval { began_ktime_ns: config.since_ktime_ns, ..Interval::default() },
+            query: Query::default(),
             config,
         }
     }
@@ -164,33 +184,61 @@ impl Engine {
         &self.sources
     }
 
-    /// The state of the world with the top `k` sources that `filter` lets through. Rates are over the time
-    /// since the last snapshot, and this one begins the next interval.
-    pub fn snapshot(&mut self, k: usize, filter: &Filter) -> Snapshot {
-        let interval_ns = self.ktime_ns.saturating_sub(self.interval_start);
+    /// From now on snapshots show what is asked for here.
+    pub fn ask(&mut self, query: Query) {
+        self.query = query;
+    }
+
+    /// Ends an interval: until the next ends, rates are over this one.
+    pub fn end_interval(&mut self) {
+        let new = self.own.new;
+        self.interval = Interval {
+            began_ktime_ns: self.ktime_ns,
+            length_ns: self.ktime_ns.saturating_sub(self.interval.began_ktime_ns),
+            new: new.saturating_sub(self.interval.new_before),
+            new_before: new,
+        };
+        self.sources.end_interval();
+        self.netns.end_interval(self.interval.length_ns);
+    }
+
+    /// The state of the world, as far as was asked for.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let interval_ns = self.interval.length_ns;
         let (totals, entries) = (self.totals(), self.live.len() as u64);
-        let sources = snapshot::top_sources(&self.sources, k, filter, interval_ns);
-        let new = self.own.new.saturating_sub(self.new_before);
+        let Query { rows, ref filter, .. } = self.query;
+        let sources = snapshot::top_sources(&self.sources, rows, filter, interval_ns);
+        let new = self.interval.new;
         let sums = snapshot::sums(&totals, self.failed_unknown);
-        let snapshot = Snapshot {
+        Snapshot {
             ktime_ns: self.ktime_ns,
             wall: self.wall,
             since_ktime_ns: self.config.since_ktime_ns,
             interval_ns,
             trust: self.config.trust.clone(),
+            thresholds: self.config.thresholds,
             events: self.events.clone(),
             totals,
             failed_unknown: self.failed_unknown,
             statistics: self.netns.statistics(totals.clash_resolved),
             entries,
-            netns: self.netns.rows(interval_ns),
-            other: snapshot::other(entries, &sums, new, interval_ns, &sources),
-            sources,
-            tracked_sources: self.sources.len(),
+            netns: self.netns.rows(),
+            table: Table {
+                view: self.query.view,
+                other: snapshot::other(entries, &sums, new, interval_ns, &sources),
+                rows: sources,
+                groups: self.sources.len(),
+                entries,
+                since_ktime_ns: self.config.since_ktime_ns,
+            },
+            causes: snapshot::causes(&totals, self.failed_unknown)
+                .map(|(cause, total)| CauseRow { cause, total, per_s: 0.0 })
+                .to_vec(),
+            history: History::default(),
+            recent: Vec::new(),
+            focus: None,
             episodes: self.episodes(),
-        };
-        self.begin_interval();
-        snapshot
+        }
     }
 
     /// The account of the run so far.
@@ -207,13 +255,6 @@ impl Engine {
             statistics: self.netns.statistics(totals.clash_resolved),
             episodes: self.episodes(),
         }
-    }
-
-    fn begin_interval(&mut self) {
-        self.interval_start = self.ktime_ns;
-        self.new_before = self.own.new;
-        self.sources.begin_interval();
-        self.netns.begin_interval();
     }
 
     fn totals(&self) -> Totals {

@@ -11,10 +11,16 @@ use super::batch::WallClock;
 use super::episode::Episode;
 use super::filter::Filter;
 use super::gauge::Level;
-use super::saturation::State;
+use super::holders::AGE_BOUNDS_S;
+use super::notice::{Notice, Refusal};
+use super::query::Focus;
+use super::saturation::{State, Thresholds};
 use super::sources::{Rates, Source, Sources, Sums, per_second};
+use super::state::EntryState;
 use super::statistics::{Comparison, StatisticsRow};
-use super::tally::keep_top;
+use super::table::{Key, Other, Row, Table};
+use super::tally::{Ranking, keep_top};
+use super::tuple::Proto;
 
 /// How the events were come by; the caller says, every output repeats it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +55,8 @@ pub struct Snapshot {
     pub interval_ns: u64,
     /// Backend and degradations.
     pub trust: Trust,
+    /// When a table counts as full.
+    pub thresholds: Thresholds,
     /// Seen, missed and repaired.
     pub events: Events,
     /// The kernel's sums, or the engine's where those are ahead.
@@ -61,12 +69,16 @@ pub struct Snapshot {
     pub entries: u64,
     /// Every network namespace seen, worst first.
     pub netns: Vec<NetnsRow>,
-    /// The sources with the most entries among those the filter lets through.
-    pub sources: Vec<SourceRow>,
-    /// What is needed to make `sources` add up to `entries` and `totals`.
-    pub other: Other,
-    /// Sources tracked.
-    pub tracked_sources: usize,
+    /// The table asked for. Empty for a view that has none.
+    pub table: Table,
+    /// What was refused, cut off or not inserted, by cause: all causes, in the order they are documented.
+    pub causes: Vec<CauseRow>,
+    /// The network namespace asked for, second by second, oldest first; and which one that is.
+    pub history: History,
+    /// What happened last and passes the filter, newest first: edges, refusals, evictions, failures, losses, gaps.
+    pub recent: Vec<Notice>,
+    /// The source looked at closely, if one was asked for.
+    pub focus: Option<Close>,
     /// Episodes, oldest first; those that last are at the end.
     pub episodes: Vec<Arc<Episode>>,
 }
@@ -86,6 +98,8 @@ pub struct NetnsRow {
     pub since_ktime_ns: u64,
     /// Entries in the live table.
     pub entries: u64,
+    /// Entries that the kernel may evict, as far as is known: not assured when the last audit saw them, or new since.
+    pub evictable: u64,
     /// Both accounts, if the kernel's statistics were read and are not all that is known.
     pub statistics: Option<Comparison>,
     /// What happened so far.
@@ -109,31 +123,65 @@ impl NetnsRow {
     }
 }
 
-/// One source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SourceRow {
-    /// Its address.
-    pub src: IpAddr,
-    /// Inode number of its network namespace.
-    pub netns: u32,
-    /// Entries it holds.
-    pub entries: u32,
-    /// What happened so far.
-    pub sums: Sums,
-    /// New entries per second over the interval.
-    pub new_per_s: f64,
+/// What one cause did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CauseRow {
+    /// Its name in every format; docs/causes.md explains it.
+    pub cause: &'static str,
+    /// Connections so far.
+    pub total: u64,
+    /// Per second over the interval.
+    pub per_s: f64,
 }
 
-/// All that no listed source accounts for: sources below the cut, sources no longer tracked, what befell nobody
-/// knows whom, frees of unknown entries, and events that were lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Other {
-    /// Entries held.
-    pub entries: u64,
-    /// What happened so far.
+/// One network namespace, second by second.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// Its inode number; 0 if there is none yet.
+    pub netns: u32,
+    /// Oldest first.
+    pub seconds: Vec<Second>,
+}
+
+/// A second of a network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Second {
+    /// When it ended.
+    pub ktime_ns: u64,
+    /// Count and limit then.
+    pub level: Level,
+    /// What happened in it.
     pub sums: Sums,
-    /// New entries per second over the interval, of those that were seen.
-    pub new_per_s: f64,
+}
+
+/// One source looked at closely; all counts are entries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Close {
+    /// Which.
+    pub focus: Focus,
+    /// Its row as in the table of sources.
+    pub row: Row,
+    /// By original destination address.
+    pub destinations: Ranking<IpAddr>,
+    /// By protocol and destination port.
+    pub ports: Ranking<(Proto, u16)>,
+    /// By protocol and state, as the last audit saw it.
+    pub states: Ranking<EntryState>,
+    /// By age, under each of [`AGE_BOUNDS_S`](super::holders::AGE_BOUNDS_S) and over the last.
+    pub ages: [u64; AGE_BOUNDS_S.len() + 1],
+    /// Those whose age is not known: they are older than the attachment.
+    pub age_unknown: u64,
+    /// New entries per second over the last minute, or since the attachment.
+    pub arrivals_per_s: f64,
+    /// Its last refusals, newest first.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Close {
+    /// Rate times lifetime: the entries it would hold if it went on like this. None before any has ended.
+    pub fn occupancy(&self) -> Option<f64> {
+        Some(self.arrivals_per_s * self.row.mean_lifetime_ns? as f64 / 1e9)
+    }
 }
 
 /// The closing account of a run.
@@ -160,18 +208,19 @@ pub struct Summary {
 }
 
 /// The first `k` sources by entries that a filter lets through; equals by what they suffered, then by address.
-pub(super) fn top_sources(sources: &Sources, k: usize, filter: &Filter, interval_ns: u64) -> Vec<SourceRow> {
+pub(super) fn top_sources(sources: &Sources, k: usize, filter: &Filter, interval_ns: u64) -> Vec<Row> {
     let mut top: Vec<&Source> = sources.iter().filter(|s| filter.matches_source(s.netns, s.src)).collect();
     keep_top(&mut top, k, |source| {
         let suffered = source.sums.refused.saturating_add(source.sums.evicted);
         (Reverse(source.entries), Reverse(suffered), source.netns, source.src)
     });
-    let row = |source: &Source| SourceRow {
-        src: source.src,
-        netns: source.netns,
-        entries: source.entries,
+    let row = |source: &Source| Row {
+        key: Key::Source(source.src, source.netns),
+        entries: source.entries.into(),
+        new_per_s: per_second(source.new_in_interval, interval_ns),
         sums: source.sums,
-        new_per_s: per_second(source.sums.new.saturating_sub(source.new_before), interval_ns),
+        mean_lifetime_ns: None,
+        oldest_ns: None,
     };
     top.into_iter().map(row).collect()
 }
@@ -183,13 +232,13 @@ pub(super) fn other(
     totals: &Sums,
     new_in_interval: u64,
     interval_ns: u64,
-    rows: &[SourceRow],
+    rows: &[Row],
 ) -> Other {
     let mut listed = Sums::default();
     rows.iter().for_each(|row| listed.add(&row.sums));
     let new_per_s: f64 = rows.iter().map(|row| row.new_per_s).sum();
     Other {
-        entries: entries.saturating_sub(rows.iter().map(|row| u64::from(row.entries)).sum()),
+        entries: entries.saturating_sub(rows.iter().map(|row| row.entries).sum()),
         sums: Sums {
             new: totals.new.saturating_sub(listed.new),
             freed: totals.freed.saturating_sub(listed.freed),
@@ -200,6 +249,22 @@ pub(super) fn other(
         },
         new_per_s: (per_second(new_in_interval, interval_ns) - new_per_s).max(0.0),
     }
+}
+
+/// Every cause, by its name in docs/causes.md.
+pub fn causes(totals: &Totals, failed_unknown: u64) -> [(&'static str, u64); 10] {
+    [
+        ("table_full", totals.refused_table_full),
+        ("no_memory", totals.refused_no_memory),
+        ("ctnetlink", totals.refused_ctnetlink),
+        ("evicted", totals.evicted),
+        ("clash", totals.failed_clash),
+        ("chain_too_long", totals.failed_chain_too_long),
+        ("nat_ports", totals.failed_nat_ports),
+        ("dying", totals.failed_dying),
+        ("failed", failed_unknown),
+        ("unconfirmed", totals.unconfirmed),
+    ]
 }
 
 /// Totals the way sources are summed.

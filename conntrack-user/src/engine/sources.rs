@@ -66,6 +66,8 @@ impl Sums {
             freed: per_s(self.freed, earlier.freed),
             refused: per_s(self.refused, earlier.refused),
             evicted: per_s(self.evicted, earlier.evicted),
+            failed: per_s(self.failed, earlier.failed),
+            unconfirmed: per_s(self.unconfirmed, earlier.unconfirmed),
         }
     }
 }
@@ -86,6 +88,10 @@ pub struct Rates {
     pub refused: f64,
     /// Entries evicted.
     pub evicted: f64,
+    /// Entries not inserted.
+    pub failed: f64,
+    /// Entries freed unconfirmed though nothing failed.
+    pub unconfirmed: f64,
 }
 
 /// One source and its sums.
@@ -99,8 +105,10 @@ pub struct Source {
     pub entries: u32,
     /// What happened so far.
     pub sums: Sums,
+    /// New entries in the last interval that ended.
+    pub new_in_interval: u64,
     /// `sums.new` when the running interval began.
-    pub new_before: u64,
+    new_before: u64,
     /// New entries in the last minute.
     pub minute: Minute,
     /// Refusals up to here are in the sums by the ledger, whether their records have come or not.
@@ -287,9 +295,10 @@ impl Sources {
         self.index.is_empty()
     }
 
-    /// Begins a new interval for the rates.
-    pub fn begin_interval(&mut self) {
+    /// Ends an interval and begins the next.
+    pub fn end_interval(&mut self) {
         for source in &mut self.slots {
+            source.new_in_interval = source.sums.new.saturating_sub(source.new_before);
             source.new_before = source.sums.new;
         }
     }
@@ -321,6 +330,7 @@ impl Sources {
             src,
             entries: 0,
             sums: Sums::default(),
+            new_in_interval: 0,
             new_before: 0,
             ledger_ktime_ns: 0,
             minute: Minute::default(),

@@ -11,10 +11,19 @@ use zerocopy::IntoBytes;
 
 use super::batch::{Batch, WallClock};
 use super::decode;
+use super::filter::Filter;
 use super::monitor::{Config, Engine};
 use super::notice::Notice;
-use super::snapshot::Trust;
+use super::query::Query;
+use super::snapshot::{Snapshot, Trust};
 use super::tuple::{Connection, Proto};
+
+/// A snapshot of the first `k` sources that a filter lets through; it ends the interval.
+pub fn snapshot(engine: &mut Engine, k: usize, filter: &Filter) -> Snapshot {
+    engine.ask(Query { rows: k, filter: filter.clone(), ..Query::default() });
+    engine.end_interval();
+    engine.snapshot()
+}
 
 /// UDP from 10.1.0.`host`:1024 to 10.99.0.1:5000.
 pub fn tuple(host: u8) -> Tuple {
@@ -123,6 +132,8 @@ pub fn seen(ct: u64, ktime_ns: u64, host: u8) -> Seen {
         confirmed_unix_ns: 0,
         status: 0x0a,
         listed: 0,
+        tcp_state: u8::MAX,
+        reserved: 0,
     }
 }
 

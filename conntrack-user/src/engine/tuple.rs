@@ -140,17 +140,17 @@ pub struct Status(pub u32);
 
 impl Status {
     /// `IPS_SEEN_REPLY`; conntrack writes `[UNREPLIED]` where it is absent.
-    pub fn seen_reply(self) -> bool {
+    pub const fn seen_reply(self) -> bool {
         self.0 & (1 << 1) != 0
     }
 
     /// `IPS_ASSURED`: `early_drop` spares it.
-    pub fn assured(self) -> bool {
+    pub const fn assured(self) -> bool {
         self.0 & (1 << 2) != 0
     }
 
     /// `IPS_CONFIRMED`: its first packet left the host, and `conntrack -L` lists it.
-    pub fn confirmed(self) -> bool {
+    pub const fn confirmed(self) -> bool {
         self.0 & (1 << 3) != 0
     }
 }

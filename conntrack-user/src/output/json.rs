@@ -13,9 +13,10 @@ use crate::engine::batch::WallClock;
 use crate::engine::episode::{Causes, Episode};
 use crate::engine::holders::{AGE_BOUNDS_S, Holders};
 use crate::engine::notice::{self, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal};
-use crate::engine::snapshot::{Attached, NetnsRow, Other, Snapshot, SourceRow, Summary};
+use crate::engine::snapshot::{Attached, NetnsRow, Snapshot, Summary};
 use crate::engine::sources::{Sums, per_second};
 use crate::engine::statistics::{Comparison, StatisticsRow};
+use crate::engine::table::{Key, Other, Row};
 use crate::engine::tally::Ranking;
 use crate::engine::tuple::Connection;
 
@@ -145,8 +146,8 @@ pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
         events: events(&snapshot.events, &snapshot.totals, ktime_ns, wall),
         totals: schema::TopTotals { entries: snapshot.entries, sums },
         netns: snapshot.netns.iter().map(|row| netns(row, wall)).collect(),
-        sources: snapshot.sources.iter().map(source).collect(),
-        other: other(&snapshot.other),
+        sources: snapshot.table.rows.iter().filter_map(source).collect(),
+        other: other(&snapshot.table.other),
         statistics: snapshot.statistics.iter().map(statistics_row).collect(),
         episodes: snapshot.episodes.iter().map(|it| episode(it, wall)).collect(),
     };
@@ -307,11 +308,11 @@ fn netns(row: &NetnsRow, wall: WallClock) -> schema::Netns {
     }
 }
 
-fn source(row: &SourceRow) -> schema::Source {
-    let SourceRow { src, netns, entries, sums, new_per_s } = *row;
+fn source(row: &Row) -> Option<schema::Source> {
+    let Row { key: Key::Source(src, netns), entries, sums, new_per_s, .. } = *row else { return None };
     let Sums { new, freed, refused, evicted, failed, unconfirmed } = sums;
     let new_per_s = tenths(new_per_s);
-    schema::Source { src, netns, entries, new, new_per_s, freed, refused, evicted, failed, unconfirmed }
+    Some(schema::Source { src, netns, entries, new, new_per_s, freed, refused, evicted, failed, unconfirmed })
 }
 
 fn other(other: &Other) -> schema::Other {

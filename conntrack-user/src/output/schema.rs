@@ -565,7 +565,7 @@ pub struct Source {
     /// Network namespace.
     pub netns: u32,
     /// Entries it holds.
-    pub entries: u32,
+    pub entries: u64,
     /// Entries it had allocated.
     pub new: u64,
     /// The same per second.

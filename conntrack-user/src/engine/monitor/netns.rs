@@ -10,7 +10,7 @@ use crate::engine::gauge::{Gauge, Level};
 use crate::engine::notice::Refusal;
 use crate::engine::saturation::{Edge, Saturation, Thresholds};
 use crate::engine::snapshot::NetnsRow;
-use crate::engine::sources::Sums;
+use crate::engine::sources::{Rates, Sums};
 use crate::engine::statistics::{Comparison, Reckoning, StatisticsRow};
 
 /// One network namespace. Whatever may move its state returns the edge, if it did.
@@ -36,6 +36,7 @@ pub struct Netns {
     gauge: Gauge,
     saturation: Saturation,
     before: Sums,
+    rates: Rates,
 }
 
 impl Netns {
@@ -53,6 +54,7 @@ impl Netns {
             gauge: Gauge::default(),
             saturation,
             before: Sums::default(),
+            rates: Rates::default(),
         }
     }
 
@@ -183,7 +185,7 @@ impl Netns {
         self.reckoning.comparison().filter(|_| !self.statistics_alone)
     }
 
-    fn row(&self, name: Option<String>, interval_ns: u64) -> NetnsRow {
+    fn row(&self, name: Option<String>) -> NetnsRow {
         NetnsRow {
             netns: self.inum,
             name,
@@ -191,9 +193,10 @@ impl Netns {
             state: self.saturation.state(),
             since_ktime_ns: self.saturation.since_ktime_ns(),
             entries: self.entries,
+            evictable: 0,
             statistics: self.statistics(),
             sums: self.sums,
-            rates: self.sums.rates_since(&self.before, interval_ns),
+            rates: self.rates,
         }
     }
 }
@@ -285,9 +288,10 @@ impl Namespaces {
         self.names.insert(inum, name);
     }
 
-    /// Begins a new interval for the rates.
-    pub fn begin_interval(&mut self) {
+    /// Ends an interval of so many nanoseconds and begins the next.
+    pub fn end_interval(&mut self, length_ns: u64) {
         for netns in &mut self.all {
+            netns.rates = netns.sums.rates_since(&netns.before, length_ns);
             netns.before = netns.sums;
         }
     }
@@ -313,8 +317,8 @@ impl Namespaces {
     }
 
     /// Those worth a line, the worst first.
-    pub fn rows(&self, interval_ns: u64) -> Vec<NetnsRow> {
-        let row = |it: &Netns| it.row(self.names.get(&it.inum).cloned(), interval_ns);
+    pub fn rows(&self) -> Vec<NetnsRow> {
+        let row = |it: &Netns| it.row(self.names.get(&it.inum).cloned());
         let mut rows: Vec<_> = self.all.iter().filter(|it| !it.is_idle()).map(row).collect();
         rows.sort_by_key(|row| (Reverse((row.state, row.level.count, row.entries)), row.netns));
         rows

@@ -8,9 +8,11 @@ use conntrack_common::{ABSENT, Cause, InsertCause, Tuple};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::filter::Filter;
 use crate::engine::gauge::Level;
 use crate::engine::notice::Lost;
 use crate::engine::sources::Sums;
+use crate::engine::table::{Key, Other};
 use crate::engine::testing::{self, Record};
 
 pub(super) const S: u64 = 1_000_000_000;
@@ -170,9 +172,9 @@ fn a_refusal_of_nobody_known_is_other() {
     let [Notice::Refused(refusal)] = told[..] else { panic!("{told:?}") };
     assert_eq!((refusal.connection, refusal.level), (None, Level::default()));
     assert_eq!(engine.sources.other().refused, 1);
-    let snapshot = engine.snapshot(10, &Filter::default());
-    assert_eq!((snapshot.sources.len(), snapshot.netns.len()), (0, 0));
-    assert_eq!((snapshot.other.sums.refused, snapshot.totals.refused()), (1, 1));
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
+    assert_eq!((snapshot.table.rows.len(), snapshot.netns.len()), (0, 0));
+    assert_eq!((snapshot.table.other.sums.refused, snapshot.totals.refused()), (1, 1));
 }
 
 #[test]
@@ -186,9 +188,9 @@ fn what_the_rings_lost_is_told_once_and_counted_as_other() {
     let again = Batch { totals: Some(totals), ..batch(2 * S, &[new(2, S, 5)], &[]) };
     assert_eq!(apply(&mut engine, &again).len(), 1);
 
-    let snapshot = engine.snapshot(10, &Filter::default());
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
     assert_eq!((snapshot.totals.new, snapshot.totals.lost()), (5, 4));
-    assert_eq!((snapshot.sources[0].sums.new, snapshot.other.sums.new), (2, 3));
+    assert_eq!((snapshot.table.rows[0].sums.new, snapshot.table.other.sums.new), (2, 3));
 }
 
 #[test]
@@ -207,14 +209,14 @@ fn rates_are_over_the_time_between_snapshots() {
     let births = |from: u64, n: u64| (from..from + n).map(|ct| new(ct, S, 5)).collect::<Vec<_>>();
     apply(&mut engine, &batch(2 * S, &births(0, 10), &[count(S, 10)]));
     engine.name_netns(1, "gw".into());
-    assert_eq!(engine.snapshot(1, &Filter::default()).sources[0].new_per_s, 5.0);
+    assert_eq!(testing::snapshot(&mut engine, 1, &Filter::default()).table.rows[0].new_per_s, 5.0);
     apply(&mut engine, &batch(6 * S, &births(100, 8), &[]));
-    let snapshot = engine.snapshot(1, &Filter::default());
-    assert_eq!((snapshot.interval_ns, snapshot.sources[0].new_per_s), (4 * S, 2.0));
+    let snapshot = testing::snapshot(&mut engine, 1, &Filter::default());
+    assert_eq!((snapshot.interval_ns, snapshot.table.rows[0].new_per_s), (4 * S, 2.0));
     let row = &snapshot.netns[0];
     assert_eq!((row.name.as_deref(), row.rates.new, row.level), (Some("gw"), 2.0, Level::new(10, 512)));
     assert_eq!(row.seconds_to_full(), Some(251.0));
-    assert_eq!(snapshot.other, snapshot::Other::default());
+    assert_eq!(snapshot.table.other, Other::default());
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn the_count_follows_events_between_observations() {
     let mut engine = engine();
     let entries = [new(1, 50, 5), new(2, 110, 5), new(3, 120, 5), free(1, 130), free(99, 140)];
     apply(&mut engine, &batch(S, &entries, &[count(100, 200)]));
-    let level = engine.snapshot(1, &Filter::default()).netns[0].level;
+    let level = testing::snapshot(&mut engine, 1, &Filter::default()).netns[0].level;
     assert_eq!(level, Level::new(201, 512), "two came and one known left since");
 }
 
@@ -231,9 +233,9 @@ fn a_filter_chooses_sources_and_leaves_totals() {
     let mut engine = engine();
     apply(&mut engine, &batch(S, &[new(1, 10, 5), new(2, 20, 6), new(3, 30, 6)], &[]));
     let filter = Filter { src: crate::engine::filter::parse_network("10.1.0.5").ok(), ..Filter::default() };
-    let snapshot = engine.snapshot(10, &filter);
-    assert_eq!(snapshot.sources.iter().map(|row| row.src).collect::<Vec<_>>(), [host(5)]);
-    assert_eq!((snapshot.entries, snapshot.totals.new, snapshot.other.entries), (3, 3, 2));
+    let snapshot = testing::snapshot(&mut engine, 10, &filter);
+    assert_eq!(snapshot.table.rows.iter().map(|row| row.key).collect::<Vec<_>>(), [Key::Source(host(5), 1)]);
+    assert_eq!((snapshot.entries, snapshot.totals.new, snapshot.table.other.entries), (3, 3, 2));
 }
 
 #[test]
@@ -371,15 +373,15 @@ proptest! {
         prop_assert_eq!(told, engine.events.seen - engine.events.older_free, "all told, but frees of nobody");
 
         // What a snapshot lists and its `other` are the totals.
-        let snapshot = engine.snapshot(k, &Filter::default());
-        let mut sum = snapshot.other.sums;
-        snapshot.sources.iter().for_each(|row| sum.add(&row.sums));
+        let snapshot = testing::snapshot(&mut engine, k, &Filter::default());
+        let mut sum = snapshot.table.other.sums;
+        snapshot.table.rows.iter().for_each(|row| sum.add(&row.sums));
         let totals = snapshot.totals;
         prop_assert_eq!(sum, snapshot::sums(&totals, 0));
-        let listed: u64 = snapshot.sources.iter().map(|row| u64::from(row.entries)).sum();
-        prop_assert_eq!(listed + snapshot.other.entries, snapshot.entries);
-        prop_assert!(snapshot.sources.is_sorted_by_key(|row| std::cmp::Reverse(row.entries)));
-        prop_assert_eq!(snapshot.sources.len(), k.min(snapshot.tracked_sources));
+        let listed: u64 = snapshot.table.rows.iter().map(|row| row.entries).sum();
+        prop_assert_eq!(listed + snapshot.table.other.entries, snapshot.entries);
+        prop_assert!(snapshot.table.rows.is_sorted_by_key(|row| std::cmp::Reverse(row.entries)));
+        prop_assert_eq!(snapshot.table.rows.len(), k.min(snapshot.table.groups));
         let rows: u64 = snapshot.netns.iter().map(|row| row.entries).sum();
         prop_assert_eq!(rows, snapshot.entries);
     }
@@ -391,7 +393,7 @@ proptest! {
         let batch = Batch { entries: entries.into(), incidents: incidents.into(), ..batch(u64::MAX, &[], &[]) };
         engine.apply(&batch, |_| ());
         engine.flush(|_| ());
-        engine.snapshot(10, &Filter::default());
+        testing::snapshot(&mut engine, 10, &Filter::default());
         engine.summary();
         engine.suspects();
     }
@@ -410,16 +412,16 @@ fn the_ledger_makes_good_what_lost_incidents_left_out() {
             ..batch(40, &[], &[])
         },
     );
-    let snapshot = engine.snapshot(10, &Filter::default());
-    assert_eq!(snapshot.sources[0].sums.refused, 7);
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
+    assert_eq!(snapshot.table.rows[0].sums.refused, 7);
     assert_eq!(snapshot.netns[0].sums.refused, 7);
-    assert_eq!(snapshot.other.sums.refused, 2, "what the ledger forgot");
+    assert_eq!(snapshot.table.other.sums.refused, 2, "what the ledger forgot");
 
     // A record from before the ledger was read brings nothing new, one from after it does.
     let late = [19, 21].map(|at| Record::Refused(testing::refused(at, 5, 512, 512)));
     apply(&mut engine, &batch(50, &[], &late));
-    let snapshot = engine.snapshot(10, &Filter::default());
-    assert_eq!((snapshot.sources[0].sums.refused, snapshot.netns[0].sums.refused), (8, 8));
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
+    assert_eq!((snapshot.table.rows[0].sums.refused, snapshot.netns[0].sums.refused), (8, 8));
 }
 
 #[test]
@@ -444,11 +446,11 @@ fn a_failed_insertion_names_whom_and_why() {
         .filter_map(|it| if let Notice::Free(freed) = it { Some(freed.end) } else { None })
         .collect();
     assert_eq!(ends, [End::NotInserted]);
-    let snapshot = engine.snapshot(10, &Filter::default());
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
     assert_eq!((snapshot.totals.failed_nat_ports, snapshot.totals.failed_chain_too_long), (1, 1));
     assert_eq!((snapshot.totals.insert_failed(), snapshot.totals.unconfirmed), (2, 0));
-    assert_eq!(snapshot.sources.iter().map(|row| row.sums.failed).collect::<Vec<_>>(), [1, 1]);
-    assert_eq!((snapshot.netns[0].sums.failed, snapshot.other.sums.failed), (2, 0));
+    assert_eq!(snapshot.table.rows.iter().map(|row| row.sums.failed).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!((snapshot.netns[0].sums.failed, snapshot.table.other.sums.failed), (2, 0));
     assert_eq!((snapshot.events.seen, snapshot.events.decode_errors), (5, 1));
 }
 
@@ -465,10 +467,10 @@ fn a_rule_that_drops_is_no_failure() {
         unconfirmed(9, End::Other),
     ];
     apply(&mut engine, &batch(S, &entries, &[]));
-    let snapshot = engine.snapshot(10, &Filter::default());
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
     assert_eq!((snapshot.totals.unconfirmed, snapshot.totals.insert_failed()), (2, 0));
-    assert_eq!((snapshot.sources[0].sums.unconfirmed, snapshot.netns[0].sums.unconfirmed), (1, 1));
-    assert_eq!(snapshot.other.sums.unconfirmed, 1, "of nobody known");
+    assert_eq!((snapshot.table.rows[0].sums.unconfirmed, snapshot.netns[0].sums.unconfirmed), (1, 1));
+    assert_eq!(snapshot.table.other.sums.unconfirmed, 1, "of nobody known");
 }
 
 #[test]

@@ -155,6 +155,8 @@ pub(super) fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) ->
         confirmed_unix_ns: 0,
         status: 0,
         listed: 0,
+        tcp_state: u8::MAX,
+        reserved: 0,
     };
     match entry {
         None => nothing,

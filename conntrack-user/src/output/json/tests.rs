@@ -144,7 +144,7 @@ fn the_summary_is_the_account() {
 #[test]
 fn top_adds_up() {
     let (mut engine, _) = testing::story();
-    let top = parsed(|out| top(out, &engine.snapshot(1, &Filter::default())));
+    let top = parsed(|out| top(out, &testing::snapshot(&mut engine, 1, &Filter::default())));
     let expected = serde_json::json!({
         "time": "2026-11-20T10:15:04.000000000Z", "ktime_ns": 4_000_000_000u64,
         "since": "2026-11-20T10:15:00.000000000Z", "interval_s": 4.0,
@@ -191,7 +191,7 @@ fn story_events() -> Value {
 #[test]
 fn what_is_known_of_the_account() {
     let (mut engine, _) = testing::audited_story();
-    let top = parsed(|out| top(out, &engine.snapshot(1, &Filter::default())));
+    let top = parsed(|out| top(out, &testing::snapshot(&mut engine, 1, &Filter::default())));
     let audit = |number, trigger, entries, added| {
         serde_json::json!({
             "number": number, "trigger": trigger, "began": "2026-11-20T10:15:05.000000000Z", "began_ktime_ns": 5 * S,

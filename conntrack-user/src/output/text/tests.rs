@@ -8,6 +8,7 @@ use crate::engine::filter::Filter;
 use crate::engine::notice::Gap;
 use crate::engine::saturation::State;
 use crate::engine::snapshot::NetnsRow;
+use crate::engine::table::Key;
 use crate::engine::testing::{self, S, WALL, connection};
 use crate::output::fold::Fold;
 
@@ -126,7 +127,7 @@ other          1  12.5%      0.2        2        0      0
 
 {EPISODE}"
     );
-    assert_eq!(written(|out| top(out, &engine.snapshot(2, &Filter::default()))), expected);
+    assert_eq!(written(|out| top(out, &testing::snapshot(&mut engine, 2, &Filter::default()))), expected);
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn what_is_known_of_the_account() {
         "audit   abandoned  number=3 trigger=missed entries=10 added=0 removed=0 replaced=0 took=0.310s",
     ];
     assert_eq!(lines, expected);
-    let top = written(|out| top(out, &engine.snapshot(1, &Filter::default())));
+    let top = written(|out| top(out, &testing::snapshot(&mut engine, 1, &Filter::default())));
     let trust = "
   [############################............] 7 of 10 entries (70.0 %), -3 unaccounted for
   ";
@@ -174,9 +175,10 @@ fn gaps_and_statistics() {
 #[test]
 fn a_table_of_sources_fits_a_hundred_columns() {
     let (mut engine, _) = testing::story();
-    let mut snapshot = engine.snapshot(1, &Filter::default());
+    let mut snapshot = testing::snapshot(&mut engine, 1, &Filter::default());
     snapshot.netns.push(snapshot.netns[0].clone());
-    snapshot.sources[0].src = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address");
+    let long = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address");
+    snapshot.table.rows[0].key = Key::Source(long, 1);
     let text = written(|out| sources(out, &snapshot));
     let widest = text.lines().map(str::len).max();
     assert!(widest < Some(100), "{widest:?}");
@@ -185,7 +187,7 @@ fn a_table_of_sources_fits_a_hundred_columns() {
 #[test]
 fn namespaces_without_a_limit_and_more_than_one() {
     let (mut engine, _) = testing::story();
-    let mut snapshot = engine.snapshot(1, &Filter::default());
+    let mut snapshot = testing::snapshot(&mut engine, 1, &Filter::default());
     let unlimited = NetnsRow {
         netns: 2,
         name: None,

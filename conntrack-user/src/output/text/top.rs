@@ -7,6 +7,7 @@ use super::{episode, level, statistics, worth_a_line};
 use crate::engine::saturation::State;
 use crate::engine::snapshot::{NetnsRow, Snapshot};
 use crate::engine::sources::Sums;
+use crate::engine::table::Key;
 
 /// Writes what `top --once` shows.
 pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
@@ -97,20 +98,8 @@ fn but(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
 
 /// Why connections were lost or cut off, by the names of docs/causes.md; nothing if none was.
 fn causes(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let totals = &snapshot.totals;
-    let causes = [
-        ("table_full", totals.refused_table_full),
-        ("no_memory", totals.refused_no_memory),
-        ("ctnetlink", totals.refused_ctnetlink),
-        ("evicted", totals.evicted),
-        ("clash", totals.failed_clash),
-        ("chain_too_long", totals.failed_chain_too_long),
-        ("nat_ports", totals.failed_nat_ports),
-        ("dying", totals.failed_dying),
-        ("failed", snapshot.failed_unknown),
-        ("unconfirmed", totals.unconfirmed),
-    ];
-    let named = causes.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
+    let named = snapshot.causes.iter().filter(|row| row.total > 0);
+    let named = named.map(|row| format!("{} {}", row.cause, row.total));
     let named: Vec<_> = named.collect();
     if named.is_empty() { Ok(()) } else { writeln!(out, "causes: {}", named.join(", ")) }
 }
@@ -122,7 +111,7 @@ pub(super) fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
         Some(netns) => format!(" {netns:>10}"),
         None => format!(" {:>10}", ""),
     };
-    let src: Vec<String> = snapshot.sources.iter().map(|row| row.src.to_string()).collect();
+    let src: Vec<String> = snapshot.table.rows.iter().map(|row| row.key.to_string()).collect();
     let width = src.iter().map(String::len).max().unwrap_or(0).max("SOURCE".len());
     let head = if many { format!(" {:>10}", "NETNS") } else { String::new() };
     writeln!(out, "\n{:<width$}{head} ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED", "SOURCE")?;
@@ -133,10 +122,11 @@ pub(super) fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
         write!(out, "{src:<width$}{netns} {entries:>7} {share:>5.1}% {new_per_s:>8.1} ")?;
         writeln!(out, "{refused:>8} {evicted:>8} {failed:>6}")
     };
-    for (src, it) in src.iter().zip(&snapshot.sources) {
-        row(src, Some(it.netns), it.entries.into(), it.new_per_s, &it.sums)?;
+    for (src, it) in src.iter().zip(&snapshot.table.rows) {
+        let Key::Source(_, netns) = it.key else { continue };
+        row(src, Some(netns), it.entries, it.new_per_s, &it.sums)?;
     }
-    let other = &snapshot.other;
+    let other = &snapshot.table.other;
     row("other", None, other.entries, other.new_per_s, &other.sums)
 }
 

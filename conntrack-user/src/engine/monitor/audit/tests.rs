@@ -72,7 +72,7 @@ fn expect_table(engine: &mut Engine, table: &BTreeMap<u64, u8>) {
     engine.sources.iter().for_each(|source| sum.add(&source.sums));
     sum.freed += engine.events.older_free + engine.events.unknown_free;
     assert_eq!(sum, snapshot::sums(&engine.own, 0), "sources, other, and frees of nobody make the totals");
-    let rows = engine.snapshot(0, &Filter::default()).netns;
+    let rows = testing::snapshot(engine, 0, &Filter::default()).netns;
     assert_eq!(rows.iter().map(|row| row.entries).sum::<u64>(), table.len() as u64);
     let mut sum = Sums::default();
     rows.iter().for_each(|row| sum.add(&row.sums));
@@ -134,7 +134,7 @@ fn repairs_leave_the_gauge_to_the_census() {
     audit(&mut engine, 1, S, &[(1, 5)]);
     apply(&mut engine, &batch(S, &[], &[Record::Count(testing::count(S, 40, 512))]));
     audit(&mut engine, 2, 2 * S, &[(2, 5), (3, 5)]);
-    let row = &engine.snapshot(1, &Filter::default()).netns[0];
+    let row = &testing::snapshot(&mut engine, 1, &Filter::default()).netns[0];
     assert_eq!((row.level.count, row.entries, row.unaccounted()), (Some(40), 2, Some(38)));
 }
 

@@ -63,7 +63,7 @@ fn expect_table(engine: &mut Engine, table: &BTreeMap<u64, u8>) {
     engine.sources.iter().for_each(|source| sum.add(&source.sums));
     sum.freed += engine.events.older_free + engine.events.unknown_free;
     assert_eq!(sum, snapshot::sums(&engine.own, 0), "sources, other, and frees of nobody make the totals");
-    let rows = engine.snapshot(0, &Filter::default()).netns;
+    let rows = testing::snapshot(engine, 0, &Filter::default()).netns;
     assert_eq!(rows.iter().map(|row| row.entries).sum::<u64>(), table.len() as u64);
 }
 

@@ -1,5 +1,7 @@
 //! Namespaces that come and go, statistics, names, misses, and conntrack itself going away.
 
+use std::net::IpAddr;
+
 use conntrack_common::{Count, Refused, Stats, Totals};
 
 use crate::engine::batch::Batch;
@@ -9,6 +11,7 @@ use crate::engine::monitor::Engine;
 use crate::engine::monitor::audit::tests::audit;
 use crate::engine::monitor::tests::{S, apply, batch, edges, engine, free, new};
 use crate::engine::notice::{Counted, Notice};
+use crate::engine::table::Key;
 use crate::engine::testing::{self, Record};
 
 fn count(netns: u32, ktime_ns: u64, cookie: u64) -> Record {
@@ -40,12 +43,13 @@ fn another_cookie_is_another_namespace() {
     apply(&mut engine, &batch(3 * S, &[new(3, 2 * S, 8)], &[count(1, 3 * S, 8)]));
     assert_eq!((engine.live.len(), engine.events.repaired.removed), (2, 1));
     assert!(engine.live.get(1).is_none() && engine.live.get(3).is_some());
-    let snapshot = engine.snapshot(10, &Filter::default());
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
     let row = snapshot.netns.iter().find(|row| row.netns == 1).expect("there is a new one");
     assert_eq!((row.name.as_deref(), row.entries, row.sums.new), (None, 1, 0));
-    let sources: Vec<_> = snapshot.sources.iter().map(|row| (row.netns, row.entries)).collect();
-    assert_eq!(sources, [(1, 1), (2, 1)], "the old one's went into other");
-    assert_eq!((snapshot.other.sums.new, snapshot.other.sums.refused), (1, 1));
+    let sources: Vec<_> = snapshot.table.rows.iter().map(|row| (row.key, row.entries)).collect();
+    let source = |last, netns| Key::Source(IpAddr::from([10, 1, 0, last]), netns);
+    assert_eq!(sources, [(source(8, 1), 1), (source(5, 2), 1)], "the old one's went into other");
+    assert_eq!((snapshot.table.other.sums.new, snapshot.table.other.sums.refused), (1, 1));
     assert_eq!(engine.past.len(), 1, "its episode is over");
     apply(&mut engine, &batch(4 * S, &[], &[count(1, 4 * S, 0), count(1, 4 * S, 8)]));
     assert_eq!(engine.live.len(), 2, "no cookie is no other");
@@ -136,10 +140,10 @@ fn where_nothing_else_tells_the_statistics_count() {
     assert_eq!(edges(&told), [(4 * S, "recovered")]);
     assert!(!told.iter().any(|it| matches!(it, Notice::Counted(_))), "nothing moved");
 
-    let snapshot = engine.snapshot(10, &Filter::default());
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
     assert_eq!((snapshot.totals.refused_table_full, snapshot.totals.evicted), (5, 2));
     assert_eq!((snapshot.totals.failed_chain_too_long, snapshot.failed_unknown), (1, 1));
-    let sums = snapshot.other.sums;
+    let sums = snapshot.table.other.sums;
     assert_eq!((sums.refused, sums.evicted, sums.failed), (5, 2, 2));
     let row = &snapshot.netns[0];
     assert_eq!((row.sums.refused, row.sums.evicted, row.sums.failed), (5, 2, 2));
@@ -185,8 +189,8 @@ fn conntrack_goes_and_comes_back() {
     let told = apply(&mut engine, &batch(2 * S, &[Record::Gap(testing::gap(false, 2 * S, 2 * S))], &[]));
     assert!(matches!(told[..], [Notice::Gap(gap)] if !gap.over), "{told:?}");
     assert_eq!((engine.live.len(), engine.bootstrapped(), engine.events.gaps.count), (0, false, 1));
-    let snapshot = engine.snapshot(10, &Filter::default());
-    assert!(snapshot.sources.iter().all(|row| row.entries == 0));
+    let snapshot = testing::snapshot(&mut engine, 10, &Filter::default());
+    assert!(snapshot.table.rows.iter().all(|row| row.entries == 0));
     let row = &snapshot.netns[0];
     assert_eq!((row.entries, row.level, row.state.as_str()), (0, Level::default(), "ok"));
     assert_eq!((snapshot.totals.freed, engine.events.repaired.total()), (0, 0), "quietly");
