@@ -12,8 +12,8 @@ mod survey;
 mod totals;
 
 pub use record::{Cause, End, Evicted, Free, InsertCause, InsertFailed, Kind, New, Refused, RoomMade, Tuple};
-pub use run::{CensusRun, Progress, SUSPECTS, Suspects, Walk};
-pub use settings::{ABSENT, Settings};
+pub use run::{CensusRun, HEADS, Progress, SUSPECTS, SUSPECTS_UNROLLED, Suspects, Walk};
+pub use settings::{ABSENT, ENTRY_BYTES, Settings};
 pub use survey::{
     Audit, AuditPhase, AuditTrigger, Census, Count, Gap, Ledger, Missed, NetnsName, Seen, Stats,
 };

@@ -26,7 +26,17 @@ pub struct Walk {
     pub cut_short: u32,
     /// What the last run came to: a [`Progress`].
     pub progress: u32,
+    /// The buckets from this one on are in `heads`; odd if none is.
+    pub ahead: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The first nodes of some buckets, read at once and of use to one run only.
+    pub heads: [u64; HEADS],
 }
+
+/// Buckets looked into at once, a power of two. The table's size is a multiple of it: it fills whole pages
+/// (`nf_ct_alloc_hashtable`, net/netfilter/nf_conntrack_core.c, 5.10 to 7.3).
+pub const HEADS: usize = 16;
 
 /// The census: begun by the loader with zeroes, carried on by every run of `ctw_census`.
 #[repr(C)]
@@ -62,6 +72,9 @@ pub enum Progress {
 /// Entries looked up by one run of `ctw_examine`.
 pub const SUSPECTS: usize = 128;
 
+/// The same where there is no `bpf_loop` (before 5.17): the verifier goes through every turn.
+pub const SUSPECTS_UNROLLED: usize = 32;
+
 /// Addresses that the loader wants looked up.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +89,7 @@ pub struct Suspects {
 }
 
 const _: () = {
-    assert!(size_of::<Walk>() == 48);
+    assert!(size_of::<Walk>() == 56 + 8 * HEADS && HEADS.is_power_of_two());
     assert!(size_of::<CensusRun>() == 32);
     assert!(size_of::<Suspects>() == 8 + 8 * SUSPECTS);
 };

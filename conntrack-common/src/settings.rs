@@ -3,6 +3,10 @@
 /// An offset, address or count that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
+/// As much of an `nf_conn` as is read at once: up to `proto.tcp.state`, the last that is wanted, on every kernel without
+/// lock debugging (233 bytes on 5.10, 225 later). What lies behind is read by itself.
+pub const ENTRY_BYTES: u32 = 240;
+
 /// The programs' one read-only global. The loader fills it from the running kernel's BTF and kallsyms and
 /// the map is frozen before load, so the verifier sees constants and prunes what is switched off.
 ///
@@ -68,9 +72,13 @@ pub struct Settings {
     pub net_cookie: u32,
     /// 1 to put the mark into every [`Free`](crate::Free).
     pub read_mark: u32,
+    /// `nf_conn.proto.tcp.state`, or [`ABSENT`].
+    pub ct_tcp_state: u32,
+    /// How much of an `nf_conn` is read at once: whole words, all of it or [`ENTRY_BYTES`].
+    pub ct_bytes: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 152);
+const _: () = assert!(size_of::<Settings>() == 160 && ENTRY_BYTES.is_multiple_of(8));
 
 impl Settings {
     /// Nothing known: what the object holds until the loader writes it.
@@ -104,5 +112,7 @@ impl Settings {
         skb_nfct: ABSENT,
         net_cookie: ABSENT,
         read_mark: 0,
+        ct_tcp_state: ABSENT,
+        ct_bytes: 0,
     };
 }

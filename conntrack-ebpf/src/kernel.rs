@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use conntrack_common::{ABSENT, Settings};
+use conntrack_common::{ABSENT, ENTRY_BYTES, Settings};
 
 /// Written by the loader, frozen before load.
 #[unsafe(no_mangle)]
@@ -39,6 +39,35 @@ pub fn read<T: Copy>(address: u64) -> T {
 pub fn read_into<T: Copy>(destination: *mut T, address: u64) {
     // SAFETY: the destination holds size_of::<T>() bytes; the helper checks the source itself.
     unsafe { bpf_probe_read_kernel(destination.cast(), size_of::<T>() as u32, address as *const _) };
+}
+
+/// An `nf_conn` as it was at one moment, or nearly. To read thirty words costs three times as much as to read one, and
+/// half as much as to read seven one by one.
+pub struct Entry {
+    ct: u64,
+    words: MaybeUninit<[u64; ENTRY_BYTES as usize / 8]>,
+}
+
+impl Entry {
+    /// Reads it; all is zero where nothing can be read.
+    #[inline(always)]
+    pub fn read(ct: u64) -> Self {
+        let mut words = MaybeUninit::uninit();
+        let size = setting!(ct_bytes);
+        // SAFETY: the loader sets no more bytes than there are, which the verifier checks; the helper checks the source.
+        unsafe { bpf_probe_read_kernel((&raw mut words).cast(), size, ct as *const _) };
+        Self { ct, words }
+    }
+
+    /// What lies at an offset that the loader found, which is to the verifier a constant.
+    #[inline(always)]
+    pub fn at<T: Copy>(&self, offset: u32) -> T {
+        if offset + size_of::<T>() as u32 > setting!(ct_bytes) {
+            return read(self.ct + u64::from(offset));
+        }
+        // SAFETY: within what was read, and aligned as in the kernel: the entry begins at a word.
+        unsafe { self.words.as_ptr().cast::<u8>().add(offset as usize).cast::<T>().read() }
+    }
 }
 
 /// `nf_conn.status` bits (include/uapi/linux/netfilter/nf_conntrack_common.h): `IPS_CONFIRMED`.

@@ -21,5 +21,6 @@ mod refusals;
 mod reload;
 mod resize;
 mod rings;
+mod states;
 mod surroundings;
 mod verifier;

@@ -1,5 +1,7 @@
 //! Attaches to the running kernel by the best backend that works.
 
+use std::{panic, thread};
+
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
@@ -15,7 +17,8 @@ use crate::{
         clock::{self, Wall},
         ctnetlink::{self, StatsReader},
         error::AttachError,
-        hooks::Hooks,
+        hooks::{Found, Hooks},
+        kallsyms::Kallsyms,
         layout,
         module::Loading,
         object::OBJECT,
@@ -91,45 +94,75 @@ impl Attached {
 pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     privilege::check()?;
     let symbols = layout::symbols()?;
+    // Before 5.11 maps are charged to this limit, which nobody sizes for them.
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
+        .unwrap_or_else(|error| tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}"));
+    // aya's loader reads all types of the kernel when it is made, whether it needs them or not.
+    thread::scope(|scope| {
+        let loader = scope.spawn(loader);
+        attach_by(options, &symbols, || loader.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
+}
+
+fn attach_by(
+    options: &Options,
+    symbols: &Kallsyms,
+    loader: impl FnOnce() -> EbpfLoader<'static>,
+) -> Result<Attached, AttachError> {
     let files = layout::BtfFiles::read()?;
     let btf = files.parse()?;
     let settings = Settings {
         entries_wake_bytes: u64::from(options.entries_ring_bytes / WAKE_FRACTION),
         incident_wake_ns: INCIDENT_WAKE_NS,
         read_mark: u32::from(options.read_mark),
-        ..layout::settings(&btf, &symbols)?
+        ..layout::settings(&btf, symbols)?
     };
-    // Before 5.11 maps are charged to this limit, which nobody sizes for them.
-    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
-        .unwrap_or_else(|error| tracing::debug!("cannot raise RLIMIT_MEMLOCK: {error}"));
-
-    let kernel = Kernel { settings, limits_chains: layout::limits_chains(&btf), btf };
+    let mut loader: EbpfLoader<'_> = loader();
+    let level = if debugging() { LOG_LEVEL_DEBUG } else { 0 };
+    loader
+        .override_global("SETTINGS", &settings, true)
+        .override_global(aya_log::LEVEL, &level, false)
+        .map_max_entries("CTW_ENTRIES", options.entries_ring_bytes)
+        .map_max_entries("CTW_INCIDENTS", options.incidents_ring_bytes);
+    let kernel = Kernel {
+        settings: &settings,
+        limits_chains: layout::limits_chains(&btf),
+        has_loop: layout::has_loop(&btf),
+        btf,
+    };
     let (attached, refused) =
-        negotiate(options.backend.candidates(), |backend| attempt(backend, options, &kernel));
+        negotiate(options.backend.candidates(), |backend| attempt(backend, options, &kernel, &mut loader));
     let Some((_, mut attached)) = attached else {
         return Err(AttachError::NoBackend(refused));
     };
     attached.degradations.splice(0..0, refused);
-    attached.hooks.log_verified(&attached.ebpf, &[&[census::PROGRAM], audit::PROGRAMS.as_slice()].concat());
+    attached.hooks.log_verified(&attached.ebpf, &[census::PROGRAMS.as_slice(), &audit::PROGRAMS].concat());
     Ok(attached)
 }
 
 /// What there is to know of the running kernel.
 struct Kernel<'a> {
-    settings: Settings,
+    settings: &'a Settings,
     btf: Btf<'a>,
     limits_chains: bool,
+    has_loop: bool,
 }
 
 /// A fresh set of maps for each attempt, so that a failed one leaves nothing. What takes the verifier long is loaded
 /// before anything is attached, while nothing can fill the rings.
-fn attempt(backend: Backend, options: &Options, kernel: &Kernel<'_>) -> Result<Attached> {
-    let Kernel { ref settings, ref btf, limits_chains } = *kernel;
+fn attempt(
+    backend: Backend,
+    options: &Options,
+    kernel: &Kernel<'_>,
+    loader: &mut EbpfLoader<'_>,
+) -> Result<Attached> {
+    let Kernel { settings, ref btf, limits_chains, has_loop } = *kernel;
     let loading = Loading::now();
-    let mut ebpf = maps(options, settings).context("create maps")?;
-    let (mut hooks, mut unknown) = Hooks::load(backend, &mut ebpf, btf, limits_chains)?;
+    let found = Found::look(backend, btf, limits_chains)?;
+    let mut ebpf = loader.load(OBJECT).context("create maps")?;
+    let (mut hooks, mut unknown) = found.load(&mut ebpf)?;
     let mut worse = Vec::new();
-    let census = census(&mut ebpf, settings).unwrap_or_else(|reason| {
+    let census = census(&mut ebpf, settings, has_loop).unwrap_or_else(|reason| {
         worse.push(if ctnetlink::is_at_hand() {
             Degradation::CountsSeldom { reason }
         } else {
@@ -137,7 +170,7 @@ fn attempt(backend: Backend, options: &Options, kernel: &Kernel<'_>) -> Result<A
         });
         Census::Sysctl
     });
-    let (auditor, unaudited) = Auditor::load(&mut ebpf, settings, options.audit_ns);
+    let (auditor, unaudited) = Auditor::load(&mut ebpf, settings, has_loop, options.audit_ns);
     worse.extend(unaudited);
     let flush_log = if debugging() { log_of_programs(&mut ebpf) } else { None };
     let (statistics, unread) = statistics();
@@ -183,22 +216,21 @@ fn chains_may_become_long() -> bool {
     }
 }
 
-fn maps(options: &Options, settings: &Settings) -> Result<Ebpf> {
-    let level = if debugging() { LOG_LEVEL_DEBUG } else { 0 };
-    Ok(EbpfLoader::new()
-        .override_global("SETTINGS", settings, true)
-        .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("CTW_ENTRIES", options.entries_ring_bytes)
-        .map_max_entries("CTW_INCIDENTS", options.incidents_ring_bytes)
-        .load(OBJECT)?)
+/// Makes a loader that knows what the kernel can do.
+fn loader() -> EbpfLoader<'static> {
+    aya::features();
+    let mut loader = EbpfLoader::new();
+    // The programs name no types of the kernel.
+    loader.btf(None);
+    loader
 }
 
-fn census(ebpf: &mut Ebpf, settings: &Settings) -> Result<Census, String> {
+fn census(ebpf: &mut Ebpf, settings: &Settings, has_loop: bool) -> Result<Census, String> {
     let countable = settings.net_ct_count != ABSENT || settings.addr_net_id != 0;
     if settings.addr_net_list == 0 || settings.addr_max == 0 || !countable {
         return Err("/proc/kallsyms hides or lacks the addresses of conntrack's variables".to_owned());
     }
-    Census::load(ebpf).map_err(|error| format!("the census program was refused: {error:#}"))
+    Census::load(ebpf, has_loop).map_err(|error| format!("the census program was refused: {error:#}"))
 }
 
 fn debugging() -> bool {

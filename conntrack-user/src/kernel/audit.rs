@@ -17,21 +17,46 @@ use aya::{
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use bytes::BytesMut;
-use conntrack_common::{Audit, AuditPhase, AuditTrigger, Kind, Progress, SUSPECTS, Settings, Suspects, Walk};
+use conntrack_common::{
+    Audit, AuditPhase, AuditTrigger, Kind, Progress, SUSPECTS, SUSPECTS_UNROLLED, Settings, Suspects, Walk,
+};
 use zerocopy::IntoBytes as _;
 
 use crate::kernel::{backend::Degradation, clock, control::Control, ctnetlink};
 use dumps::{Dumps, Step};
 
-/// The programs run here.
-pub const PROGRAMS: [&str; 2] = ["ctw_walk", "ctw_examine"];
+/// The programs run here, of which there are two each.
+pub const PROGRAMS: [&str; 4] = [LOOPING.walk, LOOPING.examine, UNROLLED.walk, UNROLLED.examine];
 
-/// Runs of a program in one round: a few milliseconds.
+/// Runs of the examiner in one round.
 const RUNS: usize = 256;
 
-/// Runs of the walker between two looks how far it has come: while a map is read, the kernel skips the kprobes of
-/// that CPU (kernel/bpf/syscall.c, `bpf_disable_instrumentation`), and they miss what an interrupt brings.
-const RUNS_BLIND: usize = 16;
+/// Programs that do the same, for different kernels.
+#[derive(Clone, Copy, Debug)]
+struct Programs {
+    walk: &'static str,
+    examine: &'static str,
+    /// Runs of the walker in one round: a few milliseconds.
+    runs: usize,
+    /// Runs of the walker between two looks how far it has come: while a map is read, the kernel skips the kprobes of
+    /// that CPU (kernel/bpf/syscall.c, `bpf_disable_instrumentation`), and they miss what an interrupt brings.
+    runs_blind: usize,
+    /// Entries that a run of the examiner looks up.
+    suspects: usize,
+}
+
+/// With `bpf_loop`: verified by a single turn, they take many in a run.
+const LOOPING: Programs =
+    Programs { walk: "ctw_walk", examine: "ctw_examine", runs: 64, runs_blind: 4, suspects: SUSPECTS };
+
+/// Before 5.17.
+const UNROLLED: Programs = Programs {
+    walk: "ctw_walk_5_10",
+    examine: "ctw_exam_5_10",
+    runs: 512,
+    runs_blind: 32,
+    suspects: SUSPECTS_UNROLLED,
+};
 
 /// An audit asked for begins this long after the last began, and not before the last has taken a tenth of the time
 /// since: then it costs a tenth of a core at most.
@@ -51,6 +76,7 @@ const PATIENCE_NS: u64 = 60_000_000_000;
 /// Makes audits, one after the other.
 pub struct Auditor {
     way: Way,
+    programs: Programs,
     list: Array<MapData, Suspects>,
     interval_ns: u64,
     state: State,
@@ -85,22 +111,29 @@ impl Auditor {
     pub fn load(
         ebpf: &mut Ebpf,
         settings: &Settings,
+        has_loop: bool,
         interval_ns: u64,
     ) -> (Option<Self>, Option<Degradation>) {
-        let reason = match load_walk(ebpf, settings) {
-            Ok(way) => return Self::with(way, ebpf, interval_ns),
+        let programs = if has_loop { LOOPING } else { UNROLLED };
+        let reason = match load_walk(ebpf, settings, programs) {
+            Ok(way) => return Self::with(way, programs, ebpf, interval_ns),
             Err(reason) => reason,
         };
         if !ctnetlink::is_at_hand() {
             let reason = format!("{reason}; and the module nf_conntrack_netlink is not loaded");
             return (None, Some(Degradation::NoAudit { reason }));
         }
-        let (auditor, worse) = Self::with(Way::Dump(Dumps::default()), ebpf, interval_ns);
+        let (auditor, worse) = Self::with(Way::Dump(Dumps::default()), programs, ebpf, interval_ns);
         (auditor, worse.or(Some(Degradation::AuditByDumps { reason })))
     }
 
-    fn with(way: Way, ebpf: &mut Ebpf, interval_ns: u64) -> (Option<Self>, Option<Degradation>) {
-        let list = match load_examine(ebpf) {
+    fn with(
+        way: Way,
+        programs: Programs,
+        ebpf: &mut Ebpf,
+        interval_ns: u64,
+    ) -> (Option<Self>, Option<Degradation>) {
+        let list = match load_examine(ebpf, programs) {
             Ok(list) => list,
             Err(error) => {
                 let reason = format!("the program that looks entries up was refused: {error:#}");
@@ -109,6 +142,7 @@ impl Auditor {
         };
         let auditor = Self {
             way,
+            programs,
             list,
             interval_ns,
             state: State::Idle,
@@ -126,7 +160,11 @@ impl Auditor {
 
     /// Whether a round would do anything at once.
     pub fn is_busy(&self) -> bool {
-        !matches!(self.state, State::Idle | State::Asking)
+        match self.state {
+            State::Idle => self.current.number == 0,
+            State::Asking => false,
+            _ => true,
+        }
     }
 
     /// Whether it waits for the engine.
@@ -207,7 +245,9 @@ impl Auditor {
     /// Goes on to find all entries.
     fn walk(&mut self, ebpf: &Ebpf, now: u64, out: &mut BytesMut) -> Result<()> {
         match &mut self.way {
-            Way::Walk(walk) => run_walk(ebpf, walk, &mut self.current, &mut self.state)?,
+            Way::Walk(walk) => {
+                run_walk(ebpf, self.programs, walk, &mut self.current, &mut self.state)?;
+            }
             Way::Dump(dumps) => match dumps.next(out) {
                 Step::More => {}
                 Step::Complete => {
@@ -243,11 +283,12 @@ impl Auditor {
                 self.state = State::Examined;
                 return Ok(());
             }
-            let mut list = Suspects { len: left.len().min(SUSPECTS) as u32, done: 0, ct: [0; SUSPECTS] };
+            let mut list =
+                Suspects { len: left.len().min(self.programs.suspects) as u32, done: 0, ct: [0; SUSPECTS] };
             let chunk = left.len() - list.len as usize;
             list.ct.iter_mut().zip(&left[chunk..]).for_each(|(to, from)| *to = *from);
             self.list.set(0, list, 0).context("hand over suspects")?;
-            run(ebpf, "ctw_examine")?;
+            run(ebpf, self.programs.examine)?;
             let done = self.list.get(&0, 0).context("read the suspects")?.done as usize;
             // From the front of the chunk; the rest comes again.
             left.drain(chunk..chunk + done);
@@ -280,31 +321,32 @@ const NONE: Audit = Audit {
     cut_short: 0,
 };
 
-fn load_walk(ebpf: &mut Ebpf, settings: &Settings) -> Result<Way, String> {
+fn load_walk(ebpf: &mut Ebpf, settings: &Settings, programs: Programs) -> Result<Way, String> {
     if settings.addr_hash == 0 || settings.addr_hash_size == 0 {
         return Err("/proc/kallsyms hides or lacks the address of conntrack's table".to_owned());
     }
     let mut load = || -> Result<Way> {
-        program_mut(ebpf, "ctw_walk")?.load()?;
+        program_mut(ebpf, programs.walk)?.load()?;
         Ok(Way::Walk(Array::try_from(ebpf.take_map("CTW_WALK").context("no map CTW_WALK")?)?))
     };
     load().map_err(|error| format!("the walker was refused: {error:#}"))
 }
 
-fn load_examine(ebpf: &mut Ebpf) -> Result<Array<MapData, Suspects>> {
-    program_mut(ebpf, "ctw_examine")?.load()?;
+fn load_examine(ebpf: &mut Ebpf, programs: Programs) -> Result<Array<MapData, Suspects>> {
+    program_mut(ebpf, programs.examine)?.load()?;
     Ok(Array::try_from(ebpf.take_map("CTW_SUSPECTS").context("no map CTW_SUSPECTS")?)?)
 }
 
 /// Runs the walker up to its end, or a while.
 fn run_walk(
     ebpf: &Ebpf,
+    programs: Programs,
     walk: &mut Array<MapData, Walk>,
     current: &mut Audit,
     state: &mut State,
 ) -> Result<()> {
-    for _ in 0..RUNS / RUNS_BLIND {
-        (0..RUNS_BLIND).try_for_each(|_| run(ebpf, "ctw_walk"))?;
+    for _ in 0..programs.runs / programs.runs_blind {
+        (0..programs.runs_blind).try_for_each(|_| run(ebpf, programs.walk))?;
         let now = walk.get(&0, 0).context("read the walk")?;
         current.buckets = now.bucket.into();
         current.cut_short = now.cut_short;

@@ -12,33 +12,33 @@ use zerocopy::IntoBytes as _;
 
 use crate::kernel::{audit, clock, netns, sysctl};
 
-/// The program run here.
-pub const PROGRAM: &str = "ctw_census";
+/// The programs run here, of which one is loaded: with `bpf_loop`, and for kernels before 5.17.
+pub const PROGRAMS: [&str; 2] = ["ctw_census", "ctw_census_5_10"];
 
-/// Runs of one census at most: 32 namespaces each.
+/// Runs of one census at most: 32 namespaces or more each.
 const RUNS: u32 = 1024;
 
 /// How the counts are read.
 pub enum Census {
     /// By a program that walks the kernel's list of namespaces.
-    Program(Array<MapData, CensusRun>),
+    Program(&'static str, Array<MapData, CensusRun>),
     /// From /proc/sys, this process's namespace alone.
     Sysctl,
 }
 
 impl Census {
     /// Loads the program; it is never attached, only run.
-    pub fn load(ebpf: &mut Ebpf) -> Result<Self> {
-        let program: &mut RawTracePoint =
-            ebpf.program_mut(PROGRAM).context("no census program")?.try_into()?;
+    pub fn load(ebpf: &mut Ebpf, has_loop: bool) -> Result<Self> {
+        let name = PROGRAMS[usize::from(!has_loop)];
+        let program: &mut RawTracePoint = ebpf.program_mut(name).context("no census program")?.try_into()?;
         program.load()?;
-        Ok(Self::Program(Array::try_from(ebpf.take_map("CTW_CENSUS").context("no map CTW_CENSUS")?)?))
+        Ok(Self::Program(name, Array::try_from(ebpf.take_map("CTW_CENSUS").context("no map CTW_CENSUS")?)?))
     }
 
     /// Reads all counts. The program's arrive through the incidents ring, others are written to `out`.
     pub fn run(&mut self, ebpf: &Ebpf, out: &mut BytesMut) -> Result<CensusRun> {
-        let run = match self {
-            Self::Program(run) => run,
+        let (program, run) = match self {
+            Self::Program(name, run) => (*name, run),
             Self::Sysctl => {
                 out.extend_from_slice(own_count().as_bytes());
                 return Ok(CensusRun::default());
@@ -48,7 +48,7 @@ impl Census {
         run.set(0, CensusRun::default(), 0).context("begin a census")?;
         let mut counted = CensusRun::default();
         for _ in 0..RUNS {
-            audit::run(ebpf, PROGRAM)?;
+            audit::run(ebpf, program)?;
             counted = run.get(&0, 0).context("read the census")?;
             if counted.next == 0 {
                 break;

@@ -25,28 +25,46 @@ pub enum Hooks {
     Kprobes(Kprobes),
 }
 
-impl Hooks {
-    /// Loads the programs of a backend. Returns besides what stays unknown, and why.
-    pub fn load(
-        backend: Backend,
-        ebpf: &mut Ebpf,
-        btf: &Btf<'_>,
+/// The functions that the programs of a backend are for.
+pub enum Found {
+    /// With their types.
+    Tracing(tracing_link::Found),
+    /// By their names.
+    Kprobes {
+        /// Whether chains may be too long in this kernel.
         limits_chains: bool,
-    ) -> Result<(Self, Vec<String>)> {
+    },
+}
+
+impl Found {
+    /// Looks for them: what the kernel's types alone refuse costs no maps.
+    pub fn look(backend: Backend, btf: &Btf<'_>, limits_chains: bool) -> Result<Self> {
         let target = match backend {
             Backend::FexitVmlinux => Target::Vmlinux,
             Backend::FexitModule if btf.has_split() => Target::Module("nf_conntrack"),
             Backend::FexitModule => bail!("the module has no BTF in /sys/kernel/btf"),
             Backend::Netlink => bail!("it has no programs"),
-            Backend::Kprobe => {
-                let probes = kprobe::load(ebpf, limits_chains).map_err(one_line)?;
-                return Ok((Self::Kprobes(probes), Vec::new()));
-            }
+            Backend::Kprobe => return Ok(Self::Kprobes { limits_chains }),
         };
-        let (links, unknown) = tracing_link::load(OBJECT, ebpf, btf, target, limits_chains)?;
-        Ok((Self::Tracing(links), unknown.iter().map(ToString::to_string).collect()))
+        Ok(Self::Tracing(tracing_link::Found::look(btf, target, limits_chains)?))
     }
 
+    /// Loads the programs. Returns besides what stays unknown, and why.
+    pub fn load(self, ebpf: &mut Ebpf) -> Result<(Hooks, Vec<String>)> {
+        match self {
+            Self::Tracing(found) => {
+                let (links, unknown) = found.load(OBJECT, ebpf)?;
+                Ok((Hooks::Tracing(links), unknown.iter().map(ToString::to_string).collect()))
+            }
+            Self::Kprobes { limits_chains } => {
+                let probes = kprobe::load(ebpf, limits_chains).map_err(one_line)?;
+                Ok((Hooks::Kprobes(probes), Vec::new()))
+            }
+        }
+    }
+}
+
+impl Hooks {
     /// Attaches them. Returns what stays unknown, and why.
     pub fn attach(&mut self, ebpf: &mut Ebpf) -> Result<Vec<String>> {
         match self {

@@ -1,4 +1,6 @@
-//! Addresses and names of kernel symbols, from /proc/kallsyms.
+//! Addresses and names of kernel symbols: asked for, or from /proc/kallsyms.
+
+mod lookup;
 
 use std::{
     fs::File,
@@ -17,6 +19,18 @@ pub struct Kallsyms {
 }
 
 impl Kallsyms {
+    /// Asks for these names. None where the kernel cannot be asked, hides addresses, or lacks one of those that are
+    /// `needed`: to tell these apart, all symbols must be read.
+    pub fn ask(names: &[&str], needed: &[&str]) -> Option<Self> {
+        let addresses = lookup::addresses(names)
+            .inspect_err(|error| tracing::debug!("the kernel cannot be asked for symbols: {error}"))
+            .ok()?;
+        let found = names.iter().zip(addresses).filter(|(_, address)| *address != 0);
+        let found: HashMap<_, _> = found.map(|(name, address)| ((*name).to_owned(), address)).collect();
+        let enough = needed.iter().all(|name| found.contains_key(*name));
+        enough.then(|| Self { found, rewritten: HashMap::new() })
+    }
+
     /// Reads /proc/kallsyms for these names.
     pub fn read(names: &[&str]) -> io::Result<Self> {
         Self::parse(BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?), names)

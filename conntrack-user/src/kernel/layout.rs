@@ -2,7 +2,7 @@
 
 use std::{fs, mem::offset_of};
 
-use conntrack_common::{ABSENT, Settings, Tuple};
+use conntrack_common::{ABSENT, ENTRY_BYTES, Settings, Tuple};
 
 use crate::{
     engine::btf::{Btf, BtfError},
@@ -43,9 +43,12 @@ impl BtfFiles {
     }
 }
 
-/// Reads kallsyms and checks that conntrack is there under the names we hook.
+/// Asks for the symbols or reads them, and checks that conntrack is there under the names we hook.
 pub fn symbols() -> Result<Kallsyms, AttachError> {
     let names: Vec<&str> = FUNCTIONS.iter().chain(&VARIABLES).copied().collect();
+    if let Some(symbols) = Kallsyms::ask(&names, &FUNCTIONS) {
+        return Ok(symbols);
+    }
     let symbols = Kallsyms::read(&names)
         .map_err(|source| AttachError::System { doing: "read /proc/kallsyms", source })?;
     for wanted in FUNCTIONS {
@@ -91,6 +94,8 @@ pub fn settings(btf: &Btf<'_>, symbols: &Kallsyms) -> Result<Settings, AttachErr
         ext_tstamp: timestamp_extension(btf).unwrap_or(ABSENT),
         node_tuple: btf.offset_of("nf_conntrack_tuple_hash", "tuple")?,
         node_size: btf.size_of("nf_conntrack_tuple_hash")?,
+        ct_tcp_state: optional("nf_conn", "proto.tcp.state"),
+        ct_bytes: btf.size_of("nf_conn")?.min(ENTRY_BYTES) / 8 * 8,
         skb_nfct: btf.offset_of("sk_buff", "_nfct")?,
         // 5.12 has it too, but gives it out on demand only.
         net_cookie: if net_ct_count == ABSENT { optional("net", "net_cookie") } else { ABSENT },
@@ -102,6 +107,11 @@ pub fn settings(btf: &Btf<'_>, symbols: &Kallsyms) -> Result<Settings, AttachErr
 fn timestamp_extension(btf: &Btf<'_>) -> Option<u32> {
     let offsets = btf.offset_of("nf_ct_ext", "offset").ok()?;
     Some(offsets + btf.enumerator("NF_CT_EXT_TSTAMP")?)
+}
+
+/// Whether programs may call `bpf_loop` (5.17+).
+pub fn has_loop(btf: &Btf<'_>) -> bool {
+    btf.enumerator("BPF_FUNC_loop").is_some()
 }
 
 /// Whether `__nf_conntrack_confirm` refuses chains that are too long (5.15+): it counts them then.

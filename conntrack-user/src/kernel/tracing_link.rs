@@ -183,39 +183,47 @@ pub enum TracingError {
     },
 }
 
-/// Loads the programs against the maps of `ebpf`; those for chains too long only if the kernel `limits_chains`.
-/// Returns besides what stays unknown, and why.
-pub fn load(
-    bytes: &[u8],
-    ebpf: &Ebpf,
-    btf: &Btf<'_>,
+/// The functions to be hooked.
+pub struct Found {
     target: Target,
-    limits_chains: bool,
-) -> Result<(TracingLinks, Vec<TracingError>), TracingError> {
-    let (mut functions, mut unknown) = (Vec::new(), Vec::new());
-    for hook in HOOKS.iter().filter(|hook| limits_chains || hook.when != When::Later) {
-        match resolve(btf, hook, target) {
-            Ok(function) => functions.push((hook, function)),
-            Err(error) if hook.when == When::Always => return Err(error),
-            Err(error) => unknown.push(error),
+    functions: Vec<(&'static Hook, Func)>,
+    unknown: Vec<TracingError>,
+}
+
+impl Found {
+    /// Looks for them; for those for chains too long only if the kernel `limits_chains`.
+    pub fn look(btf: &Btf<'_>, target: Target, limits_chains: bool) -> Result<Self, TracingError> {
+        let (mut functions, mut unknown) = (Vec::new(), Vec::new());
+        for hook in HOOKS.iter().filter(|hook| limits_chains || hook.when != When::Later) {
+            match resolve(btf, hook, target) {
+                Ok(function) => functions.push((hook, function)),
+                Err(error) if hook.when == When::Always => return Err(error),
+                Err(error) => unknown.push(error),
+            }
         }
+        Ok(Self { target, functions, unknown })
     }
-    let module = match target {
-        Target::Vmlinux => None,
-        Target::Module(module) => {
-            Some(module_btf(module).map_err(|source| TracingError::ModuleBtf { module, source })?)
+
+    /// Loads the programs against the maps of `ebpf`. Returns besides what stays unknown, and why.
+    pub fn load(self, bytes: &[u8], ebpf: &Ebpf) -> Result<(TracingLinks, Vec<TracingError>), TracingError> {
+        let Self { target, functions, mut unknown } = self;
+        let module = match target {
+            Target::Vmlinux => None,
+            Target::Module(module) => {
+                Some(module_btf(module).map_err(|source| TracingError::ModuleBtf { module, source })?)
+            }
+        };
+        let object = relocated(bytes, ebpf)?;
+        let mut loaded = Vec::new();
+        for (hook, function) in functions {
+            match load_one(&object, hook, function, module.as_ref()) {
+                Ok(program) => loaded.push(Hooked { hook, program, link: None }),
+                Err(error) if hook.when == When::Always => return Err(error),
+                Err(error) => unknown.push(error),
+            }
         }
-    };
-    let object = relocated(bytes, ebpf)?;
-    let mut loaded = Vec::new();
-    for (hook, function) in functions {
-        match load_one(&object, hook, function, module.as_ref()) {
-            Ok(program) => loaded.push(Hooked { hook, program, link: None }),
-            Err(error) if hook.when == When::Always => return Err(error),
-            Err(error) => unknown.push(error),
-        }
+        Ok((TracingLinks(loaded), unknown))
     }
-    Ok((TracingLinks(loaded), unknown))
 }
 
 fn resolve(btf: &Btf<'_>, hook: &Hook, target: Target) -> Result<Func, TracingError> {

@@ -23,6 +23,8 @@ pub struct Entry {
     pub id: u32,
     /// When it was confirmed, CLOCK_REALTIME; 0 unless `nf_conntrack_timestamp` was on then.
     pub confirmed_unix_ns: u64,
+    /// `nf_conn.proto.tcp.state`; 255 where the message does not tell, as of all that is not TCP.
+    pub tcp_state: u8,
 }
 
 /// `CTA_*`
@@ -30,6 +32,7 @@ mod kind {
     pub const TUPLE_ORIG: u16 = 1;
     pub const TUPLE_REPLY: u16 = 2;
     pub const STATUS: u16 = 3;
+    pub const PROTOINFO: u16 = 4;
     pub const TIMEOUT: u16 = 7;
     pub const MARK: u16 = 8;
     pub const ID: u16 = 12;
@@ -41,6 +44,10 @@ mod kind {
     pub const TUPLE_IP: u16 = 1;
     pub const TUPLE_PROTO: u16 = 2;
     pub const TUPLE_ZONE: u16 = 3;
+    /// `CTA_PROTOINFO_TCP`
+    pub const PROTOINFO_TCP: u16 = 1;
+    /// `CTA_PROTOINFO_TCP_STATE`
+    pub const TCP_STATE: u16 = 1;
 }
 
 const AF_INET: u16 = 2;
@@ -56,6 +63,7 @@ impl Entry {
     pub(super) fn read(attributes: Attributes<'_>) -> Option<Self> {
         let (mut tuple, mut zone) = (None, 0);
         let (mut status, mut mark, mut timeout_s, mut id, mut confirmed_unix_ns) = (0, 0, 0, 0, 0);
+        let mut tcp_state = u8::MAX;
         for attribute in attributes {
             match attribute.kind {
                 kind::TUPLE_ORIG => {
@@ -68,6 +76,7 @@ impl Entry {
                 kind::TIMEOUT => timeout_s = attribute.u32()?,
                 kind::MARK => mark = attribute.u32()?,
                 kind::ID => id = attribute.u32()?,
+                kind::PROTOINFO => tcp_state = tcp_state_within(attribute).unwrap_or(u8::MAX),
                 kind::TIMESTAMP => {
                     let mut times = attribute.nested();
                     let start = times.find(|time| time.kind == kind::TIMESTAMP_START);
@@ -76,7 +85,7 @@ impl Entry {
                 _ => {}
             }
         }
-        Some(Self { tuple: tuple?, zone, status, mark, timeout_s, id, confirmed_unix_ns })
+        Some(Self { tuple: tuple?, zone, status, mark, timeout_s, id, confirmed_unix_ns, tcp_state })
     }
 
     /// What tells it from all others of its network namespace that exist at the same time: a hash of zone and
@@ -101,6 +110,12 @@ impl Entry {
 /// A zone that is for one direction only stands within the tuple of that direction.
 fn zone_within(tuple: Attribute<'_>) -> Option<u16> {
     tuple.nested().find(|part| part.kind == kind::TUPLE_ZONE)?.u16()
+}
+
+/// `CTA_PROTOINFO` holds one attribute named for its protocol (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
+fn tcp_state_within(protoinfo: Attribute<'_>) -> Option<u8> {
+    let tcp = protoinfo.nested().find(|part| part.kind == kind::PROTOINFO_TCP)?;
+    tcp.nested().find(|part| part.kind == kind::TCP_STATE)?.u8()
 }
 
 /// Puts an original tuple together as `struct nf_conntrack_tuple` has it.

@@ -57,6 +57,9 @@ fn tuple_attribute(kind: u16, tuple: &Tuple) -> Vec<u8> {
 /// A message about `entry`, as `ctnetlink_fill_info` writes it.
 pub(crate) fn entry_message(kind: u16, entry: &Entry) -> Vec<u8> {
     let reply = Tuple { src: entry.tuple.dst, dst: entry.tuple.src, dir: 1, ..entry.tuple };
+    // `tcp_to_nlattr`: the state comes first, in network order like all, then window scales and flags.
+    let tcp = [attribute(1, &[entry.tcp_state]), attribute(2, &[7]), attribute(4, &[0x23, 0])];
+    let protoinfo = if entry.tcp_state == u8::MAX { Vec::new() } else { nest(4, &[nest(1, &tcp)]) };
     let body = [
         vec![entry.tuple.l3num as u8, 0, 0, 0],
         tuple_attribute(1, &entry.tuple),
@@ -64,6 +67,7 @@ pub(crate) fn entry_message(kind: u16, entry: &Entry) -> Vec<u8> {
         attribute(18, &entry.zone.to_be_bytes()),
         attribute(3, &entry.status.to_be_bytes()),
         attribute(7, &entry.timeout_s.to_be_bytes()),
+        protoinfo,
         attribute(8, &entry.mark.to_be_bytes()),
         nest(20, &[attribute(1, &entry.confirmed_unix_ns.to_be_bytes())]),
         attribute(12, &entry.id.to_be_bytes()),
@@ -80,6 +84,7 @@ fn entry(tuple: Tuple) -> Entry {
         timeout_s: 119,
         id: 0xdead_beef,
         confirmed_unix_ns: 1_700_000_000_123_456_789,
+        tcp_state: u8::MAX,
     }
 }
 
@@ -92,7 +97,7 @@ fn entries_of_a_datagram_are_read_back() {
     let v4 = entry(testing::tuple(5));
     let mut src = [0; 16];
     src[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
-    let v6 = entry(Tuple { l3num: 10, src, protonum: 6, ..v4.tuple });
+    let v6 = Entry { tcp_state: 7, ..entry(Tuple { l3num: 10, src, protonum: 6, ..v4.tuple }) };
     let datagram = [entry_message(NEW, &v4), entry_message(DELETE, &v6), message(DONE, 2, &[0; 4])].concat();
     assert_eq!(
         contents(&datagram),
@@ -198,7 +203,7 @@ fn zone_and_tuple_make_the_key_and_nothing_else_does() {
     let hasher = RandomState::new();
     let base = entry(testing::tuple(5));
     let key = |entry: Entry| entry.key(&hasher);
-    let other = Entry { status: 0, mark: 0, timeout_s: 0, id: 0, confirmed_unix_ns: 0, ..base };
+    let other = Entry { status: 0, mark: 0, timeout_s: 0, id: 0, confirmed_unix_ns: 0, tcp_state: 1, ..base };
     assert_eq!(key(base), key(other));
     assert_ne!(key(base), key(Entry { zone: 4, ..base }));
     assert_ne!(key(base), key(entry(testing::tuple(6))));
@@ -210,11 +215,12 @@ prop_compose! {
         (src, dst, sport, dport) in any::<([u8; 16], [u8; 16], [u8; 2], [u8; 2])>(),
         (v4, protonum) in any::<(bool, u8)>(),
         (zone, status, mark, timeout_s, id, confirmed_unix_ns) in any::<(u16, u32, u32, u32, u32, u64)>(),
+        tcp_state in any::<u8>(),
     ) -> Entry {
         let cut = |address: [u8; 16]| std::array::from_fn(|i| if v4 && i >= 4 { 0 } else { address[i] });
         let l3num = if v4 { 2 } else { 10 };
         let tuple = Tuple { src: cut(src), sport, l3num, dst: cut(dst), dport, protonum, dir: 0 };
-        Entry { tuple, zone, status, mark, timeout_s, id, confirmed_unix_ns }
+        Entry { tuple, zone, status, mark, timeout_s, id, confirmed_unix_ns, tcp_state }
     }
 }
 

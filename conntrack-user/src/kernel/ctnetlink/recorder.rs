@@ -167,6 +167,7 @@ pub(super) fn seen(netns: u32, ct: u64, ktime_ns: u64, entry: Option<&Entry>) ->
             tuple: entry.tuple,
             confirmed_unix_ns: entry.confirmed_unix_ns,
             status: entry.status,
+            tcp_state: entry.tcp_state,
             ..nothing
         },
     }
@@ -192,6 +193,7 @@ mod tests {
             mark: 5,
             timeout_s: 30,
             id: 1,
+            tcp_state: 3,
             confirmed_unix_ns: 77,
         }
     }
