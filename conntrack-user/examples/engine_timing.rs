@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use conntrack_common::{Audit, AuditPhase, AuditTrigger, Free, Kind, New, Seen, Tuple};
 use conntrack_user::engine::batch::{Batch, WallClock};
+use conntrack_user::engine::filter::Filter;
 use conntrack_user::engine::holders::Holders;
-use conntrack_user::engine::query::Query;
+use conntrack_user::engine::query::{Focus, Query, View};
 use conntrack_user::engine::snapshot::Trust;
+use conntrack_user::engine::tuple::Proto;
 use conntrack_user::engine::{Config, Engine};
 use zerocopy::IntoBytes;
 
@@ -44,8 +46,40 @@ fn main() {
             let taken = fastest(|| engine.snapshot());
             println!("  snapshot of {} sources: {taken:?}", k.min(engine.sources().len()));
         }
+        time_views(&mut engine);
         let taken = fastest(|| Holders::freeze(1, load.clock, 0, engine.live(), engine.sources()));
-        println!("  holders of {} entries: {taken:?}\n", engine.live().len());
+        println!("  holders of {} entries: {taken:?}", engine.live().len());
+
+        engine.ask(Query { view: View::Destinations, rows: 50, ..Query::default() });
+        let churn = (0..400).map(|_| load.churn(BATCH / 2));
+        time("the same, with destinations broken down", &mut engine, churn);
+        engine.end_interval();
+        let groups = engine.snapshot().table.groups;
+        let taken = fastest(|| engine.snapshot());
+        println!("  snapshot of the first of {groups} destinations: {taken:?}\n");
+    }
+}
+
+/// Each view twice: with the pass over the live table that an interval brings, and without.
+fn time_views(engine: &mut Engine) {
+    let filter = Filter { proto: Some(Proto::UDP), ..Filter::default() };
+    let with_filter = View::ALL[..3].iter().map(|view| (*view, filter.clone(), None));
+    let views = View::ALL.iter().map(|view| (*view, Filter::default(), None));
+    let focus = engine.sources().iter().next().map(|it| Focus { netns: it.netns, src: it.src });
+    let close = [(View::Sources, Filter::default(), focus)];
+    for (view, filter, focus) in views.chain(with_filter).chain(close) {
+        let also = match (filter.is_empty(), focus) {
+            (true, None) => "",
+            (false, _) => " of UDP",
+            (true, Some(_)) => " and a source close up",
+        };
+        engine.ask(Query { view, filter, focus, rows: 50, ..Query::default() });
+        let passing = fastest(|| {
+            engine.end_interval();
+            engine.snapshot()
+        });
+        let again = fastest(|| engine.snapshot());
+        println!("  {}{also}: {passing:?} with the end of an interval, then {again:?}", view.as_str());
     }
 }
 

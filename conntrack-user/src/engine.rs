@@ -2,19 +2,25 @@
 
 pub mod account;
 pub mod batch;
+mod breakdown;
 pub mod btf;
 pub mod ctnetlink;
 pub mod decode;
 pub mod episode;
 pub mod filter;
 pub mod gauge;
+mod grouping;
 mod held;
+mod history;
 pub mod holders;
+pub mod lifetimes;
 pub mod live;
 pub mod minute;
 pub mod monitor;
 pub mod notice;
+mod pass;
 pub mod query;
+mod recent;
 pub mod saturation;
 pub mod snapshot;
 pub mod sources;

@@ -65,7 +65,7 @@ pub struct Episode {
     pub last_refused_ktime_ns: Option<u64>,
     /// Entries evicted.
     pub evicted: u64,
-    /// Who held the table when it began.
+    /// Who held the table when it began, or as soon as all entries were known if it began before.
     pub holders: Arc<Holders>,
     /// Who was refused.
     pub refused_sources: Ranking<IpAddr>,
@@ -102,6 +102,11 @@ impl Open {
             refused: Tally::new(KEYS),
             evicted: Tally::new(KEYS),
         }
+    }
+
+    /// The holders are known better now.
+    pub fn set_holders(&mut self, holders: Holders) {
+        self.episode.holders = Arc::new(holders);
     }
 
     /// Another allocation was refused.

@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
-use super::live::Live;
+use super::grouping::prefix;
+use super::live::{Entry, Live};
 use super::minute;
+use super::query::PrefixLengths;
 use super::sources::{Sources, per_second};
 use super::tally::{Ranking, Tally};
 use super::tuple::Proto;
 
 /// Rows kept of each ranking.
-const ROWS: usize = 10;
+pub(super) const ROWS: usize = 10;
 
 /// Distinct destinations (ports, prefixes) counted exactly; see [`Tally`] for what happens beyond.
 const KEYS: usize = 8192;
@@ -58,20 +60,16 @@ impl Holders {
     /// What only the entries know.
     fn freeze_entries(&mut self, netns: u32, live: &Live, sources: &Sources) {
         let members = sources.of_netns(netns);
-        let (mut destinations, mut ports) = (Tally::new(KEYS), Tally::new(KEYS));
+        let mut profile = Profile::new(self.ktime_ns);
         let mut protocols = [0u64; 256];
         for entry in live.iter().filter(|entry| members.contains(entry.source)) {
             self.entries += 1;
-            destinations.add(entry.dst, 1);
-            ports.add((entry.proto, entry.dport), 1);
+            profile.see(entry);
             protocols[usize::from(entry.proto.0)] += 1;
-            match entry.age_ns(self.ktime_ns) {
-                Some(age_ns) => self.ages[age_bucket(age_ns)] += 1,
-                None => self.age_unknown += 1,
-            }
         }
-        self.destinations = destinations.ranking(ROWS);
-        self.ports = ports.ranking(ROWS);
+        (self.ages, self.age_unknown) = (profile.ages, profile.age_unknown);
+        self.destinations = profile.destinations();
+        self.ports = profile.ports();
         let protocols = (0..=255).map(Proto).zip(protocols).filter(|(_, entries)| *entries > 0);
         self.protocols = Ranking::of(protocols.collect(), ROWS);
     }
@@ -86,7 +84,7 @@ impl Holders {
             }
             if source.entries > 0 {
                 by_source.push((source.src, u64::from(source.entries)));
-                prefixes.add(prefix(source.src), u64::from(source.entries));
+                prefixes.add(prefix(source.src, PrefixLengths::default()), u64::from(source.entries));
             }
         }
         self.sources = Ranking::of(by_source, ROWS);
@@ -102,11 +100,43 @@ impl Holders {
     }
 }
 
-/// The network that usually belongs to one owner.
-fn prefix(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(v4) => IpNet::V4(Ipv4Net::new_assert(v4, 24).trunc()),
-        IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, 64).trunc()),
+/// Where entries go and how old they are.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    ktime_ns: u64,
+    destinations: Tally<IpAddr>,
+    ports: Tally<(Proto, u16)>,
+    /// By age, under each of [`AGE_BOUNDS_S`] and over the last.
+    pub ages: [u64; AGE_BOUNDS_S.len() + 1],
+    /// Those whose age is not known: they are older than the attachment.
+    pub age_unknown: u64,
+}
+
+impl Profile {
+    /// Of no entries yet. Ages are those at this time.
+    pub fn new(ktime_ns: u64) -> Self {
+        let (destinations, ports) = (Tally::new(KEYS), Tally::new(KEYS));
+        Self { ktime_ns, destinations, ports, ages: Default::default(), age_unknown: 0 }
+    }
+
+    /// Counts one.
+    pub fn see(&mut self, entry: &Entry) {
+        self.destinations.add(entry.dst, 1);
+        self.ports.add((entry.proto, entry.dport), 1);
+        match entry.age_ns(self.ktime_ns) {
+            Some(age_ns) => self.ages[age_bucket(age_ns)] += 1,
+            None => self.age_unknown += 1,
+        }
+    }
+
+    /// The first destinations.
+    pub fn destinations(&self) -> Ranking<IpAddr> {
+        self.destinations.ranking(ROWS)
+    }
+
+    /// The first protocols and destination ports.
+    pub fn ports(&self) -> Ranking<(Proto, u16)> {
+        self.ports.ranking(ROWS)
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::sources::SourceId;
+use super::state::Sight;
 use super::tuple::{Connection, Proto};
 
 /// One live entry; its netns and source address are those of its [`SourceId`].
@@ -33,8 +34,8 @@ pub struct Entry {
     pub seen: u16,
     /// How it came to be known.
     pub origin: Origin,
-    /// Whether a dump listed it: then it stands under [`Connection::key`] instead of its address.
-    pub listed: bool,
+    /// Its state when an audit saw it last.
+    pub sight: Sight,
 }
 
 /// How an entry came to be known.
@@ -46,6 +47,33 @@ pub enum Origin {
     Found,
     /// A later audit found it: its `New` was lost or missed.
     Missed,
+    /// As found, but a dump listed it: then it stands under [`Connection::key`] instead of its address.
+    FoundListed,
+    /// As missed, but a dump listed it.
+    MissedListed,
+}
+
+impl Origin {
+    /// Of an entry that an audit found: whether its `New` was missed, and whether a dump listed it.
+    pub const fn found(missed: bool, listed: bool) -> Self {
+        match (missed, listed) {
+            (false, false) => Self::Found,
+            (true, false) => Self::Missed,
+            (false, true) => Self::FoundListed,
+            (true, true) => Self::MissedListed,
+        }
+    }
+
+    /// Whether its `New` was lost or missed.
+    pub const fn is_missed(self) -> bool {
+        matches!(self, Self::Missed | Self::MissedListed)
+    }
+
+    /// Whether a dump listed it.
+    #[inline]
+    pub const fn is_listed(self) -> bool {
+        matches!(self, Self::FoundListed | Self::MissedListed)
+    }
 }
 
 // With hashbrown's load of at most 7/8 and growth by two: 56 to 112 bytes per entry.
@@ -56,8 +84,8 @@ impl Entry {
     #[inline]
     pub fn new(connection: &Connection, source: SourceId, born_ktime_ns: u64) -> Self {
         let Connection { netns: _, zone, proto, src: _, dst, sport, dport } = *connection;
-        let (seen, origin, listed) = (0, Origin::Told, false);
-        Self { born_ktime_ns, source, dst, proto, zone, sport, dport, seen, origin, listed }
+        let (seen, origin, sight) = (0, Origin::Told, Sight::default());
+        Self { born_ktime_ns, source, dst, proto, zone, sport, dport, seen, origin, sight }
     }
 
     /// The connection it is, given the namespace and address its source stands for.
@@ -83,11 +111,14 @@ impl Entry {
 /// caches anyway: about 3 MiB, which no one pays for before they are used.
 pub const CACHED: usize = 1 << 15;
 
+/// Entries there is room made for before they are seen: the kernel's count may be wrong.
+const MOST_EXPECTED: usize = 1 << 20;
+
 /// The live table. It grows with the kernel's and, like the kernel's, does not shrink.
 #[derive(Debug)]
 pub struct Live {
     entries: HashMap<u64, Entry>,
-    /// How many of them are [`Entry::listed`].
+    /// How many of them a dump listed.
     listed: usize,
 }
 
@@ -98,14 +129,19 @@ impl Default for Live {
 }
 
 impl Live {
+    /// Makes room for so many entries at once, where growing step by step would move each of them several times.
+    pub fn expect(&mut self, entries: usize) {
+        self.entries.reserve(entries.min(MOST_EXPECTED).saturating_sub(self.entries.len()));
+    }
+
     /// Enters what `New` announced. An entry returned was overwritten: its `Free` was missed.
     #[inline]
     #[must_use = "an overwritten entry must leave the sums"]
     pub fn insert(&mut self, ct: u64, entry: Entry) -> Option<Entry> {
-        self.listed += usize::from(entry.listed);
+        self.listed += usize::from(entry.origin.is_listed());
         let old = self.entries.insert(ct, entry);
         if let Some(old) = &old {
-            self.listed -= usize::from(old.listed);
+            self.listed -= usize::from(old.origin.is_listed());
         }
         old
     }
@@ -114,7 +150,7 @@ impl Live {
     #[must_use = "a removed entry must leave the sums"]
     pub fn remove(&mut self, ct: u64) -> Option<Entry> {
         let entry = self.entries.remove(&ct)?;
-        self.listed -= usize::from(entry.listed);
+        self.listed -= usize::from(entry.origin.is_listed());
         Some(entry)
     }
 
@@ -136,7 +172,7 @@ impl Live {
 
     /// Address and entry of each whose address is known, in no order.
     pub fn addressed(&self) -> impl Iterator<Item = (u64, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| !entry.listed).map(|(ct, entry)| (*ct, entry))
+        self.entries.iter().filter(|(_, entry)| !entry.origin.is_listed()).map(|(ct, entry)| (*ct, entry))
     }
 
     /// Every entry, in no order.
@@ -155,7 +191,7 @@ impl Live {
     pub fn extract(&mut self, doomed: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let gone: Vec<_> =
             self.entries.extract_if(|_, entry| doomed(entry)).map(|(_, entry)| entry).collect();
-        self.listed -= gone.iter().filter(|entry| entry.listed).count();
+        self.listed -= gone.iter().filter(|entry| entry.origin.is_listed()).count();
         gone
     }
 

@@ -5,6 +5,7 @@ mod incidents;
 mod listed;
 mod netns;
 mod readings;
+mod views;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,22 +14,26 @@ use conntrack_common::{End, Free, New, Totals};
 
 use super::account::Events;
 use super::batch::{Batch, WallClock};
+use super::breakdown::{Breakdowns, What};
 use super::decode::{DecodeError, Merged, Record, Records};
 use super::episode::{Episode, Open};
 use super::held::Held;
+use super::history;
 use super::holders::Holders;
 use super::live::{self, Entry, Live};
 use super::notice::{Freed, Notice};
+use super::pass::Passes;
 use super::query::Query;
+use super::recent::Recent;
 use super::saturation::{Edge, State, Thresholds};
-use super::snapshot::{self, CauseRow, History, Snapshot, Summary, Trust};
+use super::snapshot::{self, Summary, Trust};
 use super::sources::Sources;
-use super::table::Table;
 use super::tuple::{Connection, Status};
 use audit::Audits;
 use listed::Listed;
 use netns::Namespaces;
 use readings::Before;
+use views::Interval;
 
 /// What an engine is told at its start.
 #[derive(Clone, Debug)]
@@ -93,20 +98,18 @@ pub struct Engine {
     past: VecDeque<Arc<Episode>>,
     interval: Interval,
     query: Query,
-}
-
-/// The last interval that ended, and where the running one began.
-#[derive(Clone, Copy, Debug, Default)]
-struct Interval {
-    began_ktime_ns: u64,
-    length_ns: u64,
-    new: u64,
-    new_before: u64,
+    passes: Passes,
+    breakdowns: Breakdowns,
+    recent: Recent,
+    /// When the running second ends, if there is a history.
+    second_ends: u64,
 }
 
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(config: Config) -> Self {
+        let second_ends =
+            if config.live_view { history::end_of_second(config.since_ktime_ns) } else { u64::MAX };
         Self {
             ktime_ns: config.since_ktime_ns,
             wall: config.wall,
@@ -114,7 +117,7 @@ impl Engine {
             sources: Sources::new(config.max_sources),
             netns: Namespaces::new(config.thresholds, config.since_ktime_ns),
             held: Held::default(),
-            next_deadline: u64::MAX,
+            next_deadline: second_ends,
             own: Totals::default(),
             kernel: Totals::default(),
             failed_unknown: 0,
@@ -123,8 +126,12 @@ impl Engine {
             listed: Listed::default(),
             before: Before::default(),
             past: VecDeque::new(),
-            interval: Interval { began_ktime_ns: config.since_ktime_ns, ..Interval::default() },
+            interval: Interval::began(config.since_ktime_ns),
             query: Query::default(),
+            passes: Passes::default(),
+            breakdowns: Breakdowns::default(),
+            recent: Recent::new(config.live_view),
+            second_ends,
             config,
         }
     }
@@ -135,7 +142,11 @@ impl Engine {
     /// Time is taken to have reached `batch.ktime_ns`: no record still unread may be older by more than
     /// the few microseconds between stamp and commit, else a calm is seen that was none.
     pub fn apply(&mut self, batch: &Batch, mut tell: impl FnMut(Notice)) {
-        let tell = &mut tell;
+        let mut recent = std::mem::take(&mut self.recent);
+        let tell = &mut |notice| {
+            recent.note(&notice);
+            tell(notice);
+        };
         self.wall = batch.wall;
         if let Some(trust) = &batch.trust {
             self.set_trust(Trust::clone(trust));
@@ -157,11 +168,17 @@ impl Engine {
         if let Some(totals) = &batch.totals {
             self.reconcile(totals, tell);
         }
+        self.recent = recent;
     }
 
     /// Tells the evictions that still wait to learn for whom. To be called before the end.
     pub fn flush(&mut self, mut tell: impl FnMut(Notice)) {
-        self.held.expire(u64::MAX, |eviction| tell(Notice::Evicted(eviction)));
+        let recent = &mut self.recent;
+        self.held.expire(u64::MAX, |eviction| {
+            let notice = Notice::Evicted(eviction);
+            recent.note(&notice);
+            tell(notice);
+        });
     }
 
     /// Takes note of another backend or degradation.
@@ -182,63 +199,6 @@ impl Engine {
     /// The sources.
     pub fn sources(&self) -> &Sources {
         &self.sources
-    }
-
-    /// From now on snapshots show what is asked for here.
-    pub fn ask(&mut self, query: Query) {
-        self.query = query;
-    }
-
-    /// Ends an interval: until the next ends, rates are over this one.
-    pub fn end_interval(&mut self) {
-        let new = self.own.new;
-        self.interval = Interval {
-            began_ktime_ns: self.ktime_ns,
-            length_ns: self.ktime_ns.saturating_sub(self.interval.began_ktime_ns),
-            new: new.saturating_sub(self.interval.new_before),
-            new_before: new,
-        };
-        self.sources.end_interval();
-        self.netns.end_interval(self.interval.length_ns);
-    }
-
-    /// The state of the world, as far as was asked for.
-    pub fn snapshot(&mut self) -> Snapshot {
-        let interval_ns = self.interval.length_ns;
-        let (totals, entries) = (self.totals(), self.live.len() as u64);
-        let Query { rows, ref filter, .. } = self.query;
-        let sources = snapshot::top_sources(&self.sources, rows, filter, interval_ns);
-        let new = self.interval.new;
-        let sums = snapshot::sums(&totals, self.failed_unknown);
-        Snapshot {
-            ktime_ns: self.ktime_ns,
-            wall: self.wall,
-            since_ktime_ns: self.config.since_ktime_ns,
-            interval_ns,
-            trust: self.config.trust.clone(),
-            thresholds: self.config.thresholds,
-            events: self.events.clone(),
-            totals,
-            failed_unknown: self.failed_unknown,
-            statistics: self.netns.statistics(totals.clash_resolved),
-            entries,
-            netns: self.netns.rows(),
-            table: Table {
-                view: self.query.view,
-                other: snapshot::other(entries, &sums, new, interval_ns, &sources),
-                rows: sources,
-                groups: self.sources.len(),
-                entries,
-                since_ktime_ns: self.config.since_ktime_ns,
-            },
-            causes: snapshot::causes(&totals, self.failed_unknown)
-                .map(|(cause, total)| CauseRow { cause, total, per_s: 0.0 })
-                .to_vec(),
-            history: History::default(),
-            recent: Vec::new(),
-            focus: None,
-            episodes: self.episodes(),
-        }
     }
 
     /// The account of the run so far.
@@ -310,6 +270,7 @@ impl Engine {
         let connection = Connection::new(netns, zone, tuple);
         self.events.seen += 1;
         self.own.new += 1;
+        self.break_down(&connection, What::New);
         let source = self.sources.new_entry(netns, connection.src, ktime_ns);
         if let Some(old) = self.live.insert(ct, Entry::new(&connection, source, ktime_ns)) {
             self.known_already(record, &old);
@@ -332,17 +293,21 @@ impl Engine {
         let Some(entry) = self.live.remove(ct) else {
             return self.freed_of_nobody();
         };
-        let (netns, src) = self.sources.freed(entry.source);
+        let lifetime_ns = entry.age_ns(ktime_ns);
+        let (netns, src) = self.sources.freed(entry.source, lifetime_ns);
         if unconfirmed {
             self.unconfirmed(netns, entry.source);
         }
-        let edge = self.netns.get(netns).freed(ktime_ns);
+        if self.breakdowns.are_on() {
+            self.breakdowns.count(entry.connection(netns, src), What::Freed { lifetime_ns, unconfirmed });
+        }
+        let edge = self.netns.get(netns).freed(ktime_ns, lifetime_ns);
         tell(Notice::Free(Freed {
             ktime_ns,
             connection: entry.connection(netns, src),
             status,
             mark,
-            lifetime_ns: entry.age_ns(ktime_ns),
+            lifetime_ns,
             end,
         }));
         self.edge(netns, edge, tell);
@@ -357,9 +322,26 @@ impl Engine {
         }
     }
 
-    /// Lets every deadline up to now run out, the earliest first.
+    /// Counts what happened to a connection by the groups that are asked for, if any are.
+    #[inline(always)]
+    fn break_down(&mut self, connection: &Connection, what: What) {
+        if self.breakdowns.are_on() {
+            self.breakdowns.count(*connection, what);
+        }
+    }
+
+    /// Ends the second that is over, and lets every deadline up to now run out, the earliest first.
     #[cold]
     fn pass_deadlines(&mut self, ktime_ns: u64, tell: &mut impl FnMut(Notice)) {
+        if ktime_ns >= self.second_ends {
+            self.netns.end_second(self.second_ends);
+            self.second_ends = history::end_of_second(ktime_ns);
+        }
+        self.expire_deadlines(ktime_ns, tell);
+        self.next_deadline = self.next_deadline.min(self.second_ends);
+    }
+
+    fn expire_deadlines(&mut self, ktime_ns: u64, tell: &mut impl FnMut(Notice)) {
         while ktime_ns >= self.next_deadline {
             let deadlines = self.netns.iter().filter_map(|it| Some((it.deadline()?, it.inum)));
             let Some((deadline, netns)) = deadlines.min() else {

@@ -114,7 +114,8 @@ impl Column {
 }
 
 /// The order of a table. Numbers stand greatest first and keys least first, unless `reverse`; rows whose value is
-/// not known stand last either way, and equals in the order of their keys.
+/// not known stand last either way. Of equals those come first that suffered more (refused and evicted), then in the
+/// order of their keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sort {
     /// By what.
@@ -154,7 +155,8 @@ pub struct Query {
     pub view: View,
     /// Its order.
     pub sort: Sort,
-    /// Which entries and incidents are in it. Totals and gauges are never filtered.
+    /// Which entries and incidents are in it. Totals and gauges are never filtered. Entries that live are not asked
+    /// for their marks, which so are taken for 0, in the table and in whatever is counted for it.
     pub filter: Filter,
     /// What a prefix is.
     pub prefix: PrefixLengths,
@@ -164,4 +166,11 @@ pub struct Query {
     pub focus: Option<Focus>,
     /// The network namespace whose history is asked for; the worst one if none is named.
     pub netns: Option<u32>,
+}
+
+impl Query {
+    /// Whether it shows what only audits see: the states of entries.
+    pub fn needs_audits(&self) -> bool {
+        self.view == View::States || self.focus.is_some()
+    }
 }

@@ -1,6 +1,5 @@
 //! Everything a view may show at one instant, immutable: made by the engine's owner, read by all outputs.
 
-use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,17 +8,16 @@ use conntrack_common::Totals;
 use super::account::Events;
 use super::batch::WallClock;
 use super::episode::Episode;
-use super::filter::Filter;
 use super::gauge::Level;
 use super::holders::AGE_BOUNDS_S;
 use super::notice::{Notice, Refusal};
 use super::query::Focus;
 use super::saturation::{State, Thresholds};
-use super::sources::{Rates, Source, Sources, Sums, per_second};
+use super::sources::{Rates, Sums};
 use super::state::EntryState;
 use super::statistics::{Comparison, StatisticsRow};
-use super::table::{Key, Other, Row, Table};
-use super::tally::{Ranking, keep_top};
+use super::table::{Row, Table};
+use super::tally::Ranking;
 use super::tuple::Proto;
 
 /// How the events were come by; the caller says, every output repeats it.
@@ -98,8 +96,10 @@ pub struct NetnsRow {
     pub since_ktime_ns: u64,
     /// Entries in the live table.
     pub entries: u64,
-    /// Entries that the kernel may evict, as far as is known: not assured when the last audit saw them, or new since.
+    /// Entries that the kernel may evict: not assured when the last audit saw them.
     pub evictable: u64,
+    /// Entries that may be either: they came since the last audit.
+    pub unseen: u64,
     /// Both accounts, if the kernel's statistics were read and are not all that is known.
     pub statistics: Option<Comparison>,
     /// What happened so far.
@@ -114,6 +114,11 @@ impl NetnsRow {
         let (count, max) = self.level.limited()?;
         let net = self.rates.new - self.rates.freed;
         (net > 0.0).then(|| f64::from(max.saturating_sub(count)) / net)
+    }
+
+    /// Whether so many entries are not known to be evictable or not that the number of those that are says little.
+    pub fn is_blurred(&self) -> bool {
+        self.unseen * 10 > self.entries
     }
 
     /// How many entries the kernel counts that the live table does not have, or has too many if negative.
@@ -207,52 +212,11 @@ pub struct Summary {
     pub episodes: Vec<Arc<Episode>>,
 }
 
-/// The first `k` sources by entries that a filter lets through; equals by what they suffered, then by address.
-pub(super) fn top_sources(sources: &Sources, k: usize, filter: &Filter, interval_ns: u64) -> Vec<Row> {
-    let mut top: Vec<&Source> = sources.iter().filter(|s| filter.matches_source(s.netns, s.src)).collect();
-    keep_top(&mut top, k, |source| {
-        let suffered = source.sums.refused.saturating_add(source.sums.evicted);
-        (Reverse(source.entries), Reverse(suffered), source.netns, source.src)
-    });
-    let row = |source: &Source| Row {
-        key: Key::Source(source.src, source.netns),
-        entries: source.entries.into(),
-        new_per_s: per_second(source.new_in_interval, interval_ns),
-        sums: source.sums,
-        mean_lifetime_ns: None,
-        oldest_ns: None,
-    };
-    top.into_iter().map(row).collect()
-}
-
-/// What the rows leave of the entries and the totals. The ledger, and what audits found, may be ahead of sums that
-/// the kernel read a moment earlier.
-pub(super) fn other(
-    entries: u64,
-    totals: &Sums,
-    new_in_interval: u64,
-    interval_ns: u64,
-    rows: &[Row],
-) -> Other {
-    let mut listed = Sums::default();
-    rows.iter().for_each(|row| listed.add(&row.sums));
-    let new_per_s: f64 = rows.iter().map(|row| row.new_per_s).sum();
-    Other {
-        entries: entries.saturating_sub(rows.iter().map(|row| row.entries).sum()),
-        sums: Sums {
-            new: totals.new.saturating_sub(listed.new),
-            freed: totals.freed.saturating_sub(listed.freed),
-            refused: totals.refused.saturating_sub(listed.refused),
-            evicted: totals.evicted.saturating_sub(listed.evicted),
-            failed: totals.failed.saturating_sub(listed.failed),
-            unconfirmed: totals.unconfirmed.saturating_sub(listed.unconfirmed),
-        },
-        new_per_s: (per_second(new_in_interval, interval_ns) - new_per_s).max(0.0),
-    }
-}
+/// How many causes there are.
+pub const CAUSES: usize = 10;
 
 /// Every cause, by its name in docs/causes.md.
-pub fn causes(totals: &Totals, failed_unknown: u64) -> [(&'static str, u64); 10] {
+pub fn causes(totals: &Totals, failed_unknown: u64) -> [(&'static str, u64); CAUSES] {
     [
         ("table_full", totals.refused_table_full),
         ("no_memory", totals.refused_no_memory),

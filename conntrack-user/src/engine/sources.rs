@@ -11,11 +11,20 @@ use std::net::IpAddr;
 use conntrack_common::Refusals;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::lifetimes::{Lifetimes, Oldest};
 use super::minute::Minute;
 
 /// Names a source for as long as it holds entries; stored with each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceId(u32);
+
+impl SourceId {
+    /// Its place in a vector of [`Sources::slots`].
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The sources of one network namespace: a small table for passes over a large one.
 #[derive(Clone, Debug)]
@@ -58,16 +67,30 @@ impl Sums {
         self.unconfirmed += unconfirmed;
     }
 
+    /// What came since `earlier`. What audits corrected meanwhile is not below nothing.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            new: self.new.saturating_sub(earlier.new),
+            freed: self.freed.saturating_sub(earlier.freed),
+            refused: self.refused.saturating_sub(earlier.refused),
+            evicted: self.evicted.saturating_sub(earlier.evicted),
+            failed: self.failed.saturating_sub(earlier.failed),
+            unconfirmed: self.unconfirmed.saturating_sub(earlier.unconfirmed),
+        }
+    }
+
     /// What came since `earlier`, per second of an interval.
     pub fn rates_since(&self, earlier: &Self, interval_ns: u64) -> Rates {
-        let per_s = |now: u64, then: u64| per_second(now.saturating_sub(then), interval_ns);
+        let Self { new, freed, refused, evicted, failed, unconfirmed } = self.since(earlier);
+        let per_s = |events| per_second(events, interval_ns);
         Rates {
-            new: per_s(self.new, earlier.new),
-            freed: per_s(self.freed, earlier.freed),
-            refused: per_s(self.refused, earlier.refused),
-            evicted: per_s(self.evicted, earlier.evicted),
-            failed: per_s(self.failed, earlier.failed),
-            unconfirmed: per_s(self.unconfirmed, earlier.unconfirmed),
+            new: per_s(new),
+            freed: per_s(freed),
+            refused: per_s(refused),
+            evicted: per_s(evicted),
+            failed: per_s(failed),
+            unconfirmed: per_s(unconfirmed),
         }
     }
 }
@@ -105,10 +128,8 @@ pub struct Source {
     pub entries: u32,
     /// What happened so far.
     pub sums: Sums,
-    /// New entries in the last interval that ended.
-    pub new_in_interval: u64,
-    /// `sums.new` when the running interval began.
-    new_before: u64,
+    /// How long the entries that ended had lived.
+    pub lifetimes: Lifetimes,
     /// New entries in the last minute.
     pub minute: Minute,
     /// Refusals up to here are in the sums by the ledger, whether their records have come or not.
@@ -119,10 +140,29 @@ pub struct Source {
     stirred: bool,
 }
 
+/// What is looked at once an interval. Kept apart, so that what each event touches of a source is two cache lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aside {
+    /// The oldest entry that it held at the last pass over the live table.
+    pub oldest: Oldest,
+    /// New entries in the last interval that ended.
+    pub new_in_interval: u64,
+    /// `sums.new` when the running interval began.
+    new_before: u64,
+    /// Whether the slot is taken.
+    tracked: bool,
+}
+
+const _: () = assert!(size_of::<Source>() == 128);
+
+/// Of a source that is new.
+const TAKEN: Aside = Aside { oldest: Oldest::NONE, new_in_interval: 0, new_before: 0, tracked: true };
+
 /// All sources.
 #[derive(Debug)]
 pub struct Sources {
     slots: Vec<Source>,
+    aside: Vec<Aside>,
     vacant: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -138,6 +178,7 @@ impl Sources {
     pub fn new(max: usize) -> Self {
         Self {
             slots: Vec::new(),
+            aside: Vec::new(),
             vacant: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -177,12 +218,14 @@ impl Sources {
         source.sums.new -= u64::from(missed);
     }
 
-    /// Counts an entry out of its source, whose namespace and address are returned.
+    /// Counts an entry, which lived so long if that is known, out of its source, whose namespace and address are
+    /// returned.
     #[inline]
-    pub fn freed(&mut self, id: SourceId) -> (u32, IpAddr) {
+    pub fn freed(&mut self, id: SourceId, lifetime_ns: Option<u64>) -> (u32, IpAddr) {
         let source = &mut self.slots[id.0 as usize];
         source.entries -= 1;
         source.sums.freed += 1;
+        source.lifetimes.ended(lifetime_ns);
         let whose = (source.netns, source.src);
         self.queue_if_idle(id.0);
         whose
@@ -260,12 +303,34 @@ impl Sources {
     /// Which ids name sources of a network namespace, by their number.
     pub fn of_netns(&self, netns: u32) -> Members {
         let mut members = vec![false; self.slots.len()];
-        self.iter_indexed().for_each(|(at, source)| members[at] = source.netns == netns);
+        self.iter_ids().for_each(|(id, source)| members[id.index()] = source.netns == netns);
         Members(members)
     }
 
-    fn iter_indexed(&self) -> impl Iterator<Item = (usize, &Source)> {
-        self.index.iter().map(|at| (*at as usize, &self.slots[*at as usize]))
+    /// More than any id's place.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The id of a source, if it is tracked.
+    pub fn find(&self, netns: u32, src: IpAddr) -> Option<SourceId> {
+        let same = |at: &u32| {
+            let source = &self.slots[*at as usize];
+            source.netns == netns && source.src == src
+        };
+        self.index.find(self.hash(netns, src), same).map(|at| SourceId(*at))
+    }
+
+    /// Hands out what stands in every slot, in order; what is left in those that are vacant holds nothing.
+    pub fn each_aside(&mut self, mut each: impl FnMut(SourceId, &Source, &mut Aside)) {
+        for ((at, source), aside) in (0u32..).zip(&self.slots).zip(&mut self.aside) {
+            each(SourceId(at), source, aside);
+        }
+    }
+
+    /// What is looked at once an interval.
+    pub fn aside(&self, id: SourceId) -> &Aside {
+        &self.aside[id.index()]
     }
 
     /// The source an entry names.
@@ -275,7 +340,14 @@ impl Sources {
 
     /// Every source tracked, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
-        self.index.iter().map(|at| &self.slots[*at as usize])
+        self.iter_ids().map(|(_, source)| source)
+    }
+
+    /// Every source tracked with its id, in no order.
+    // By slot, not by index: that would be one cache miss each.
+    pub fn iter_ids(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        let slots = (0u32..).zip(&self.slots).zip(&self.aside);
+        slots.filter(|(_, aside)| aside.tracked).map(|((at, source), _)| (SourceId(at), source))
     }
 
     /// What the sources no longer tracked did, and what befell nobody knows whom.
@@ -297,9 +369,9 @@ impl Sources {
 
     /// Ends an interval and begins the next.
     pub fn end_interval(&mut self) {
-        for source in &mut self.slots {
-            source.new_in_interval = source.sums.new.saturating_sub(source.new_before);
-            source.new_before = source.sums.new;
+        for (source, aside) in self.slots.iter().zip(&mut self.aside) {
+            aside.new_in_interval = source.sums.new.saturating_sub(aside.new_before);
+            aside.new_before = source.sums.new;
         }
     }
 
@@ -330,8 +402,7 @@ impl Sources {
             src,
             entries: 0,
             sums: Sums::default(),
-            new_in_interval: 0,
-            new_before: 0,
+            lifetimes: Lifetimes::default(),
             ledger_ktime_ns: 0,
             minute: Minute::default(),
             queued: false,
@@ -340,10 +411,12 @@ impl Sources {
         let at = match self.vacant.pop() {
             Some(at) => {
                 self.slots[at as usize] = source;
+                self.aside[at as usize] = TAKEN;
                 at
             }
             None => {
                 self.slots.push(source);
+                self.aside.push(TAKEN);
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 sources fit in memory")
             }
         };
@@ -386,6 +459,7 @@ impl Sources {
         if let Ok(found) = self.index.find_entry(self.hash(netns, src), |other| *other == at) {
             found.remove();
         }
+        self.aside[at as usize].tracked = false;
         self.vacant.push(at);
     }
 }
@@ -433,7 +507,7 @@ mod tests {
         }
         assert_eq!(tracked(&sources), [1, 5, 6, 7, 8].map(address), "holders may exceed the maximum");
 
-        sources.freed(holder);
+        sources.freed(holder, None);
         sources.refused(1, address(9), 1);
         assert!(!tracked(&sources).contains(&address(1)));
         assert_eq!(sources.other(), Sums { new: 1, freed: 1, refused: 4, ..Sums::default() });
@@ -514,7 +588,7 @@ mod tests {
                     }
                     Act::Freed(last) => {
                         if let Some(id) = held.entry(last).or_default().pop() {
-                            prop_assert_eq!(sources.freed(id), (1, address(last)));
+                            prop_assert_eq!(sources.freed(id, None), (1, address(last)));
                             total.freed += 1;
                         }
                     }

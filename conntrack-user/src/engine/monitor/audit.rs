@@ -5,10 +5,13 @@ use conntrack_common::{Audit, AuditPhase, AuditTrigger, New, Seen};
 use super::Engine;
 use super::listed::Listed;
 use crate::engine::account::{AuditReport, Repaired};
+use crate::engine::breakdown::What;
+use crate::engine::holders::Holders;
 use crate::engine::live::{Entry, Origin};
 use crate::engine::notice::{Audited, Notice};
 use crate::engine::sources::SourceId;
-use crate::engine::tuple::Connection;
+use crate::engine::state::Sight;
+use crate::engine::tuple::{Connection, Status};
 
 /// Where audits stand.
 #[derive(Debug, Default)]
@@ -25,6 +28,17 @@ struct Running {
     trigger: AuditTrigger,
     began_ktime_ns: u64,
     repaired_before: Repaired,
+}
+
+/// What is known to be at an address where an audit sees a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing.
+    Nothing,
+    /// That connection.
+    Same,
+    /// Another.
+    Other(Entry),
 }
 
 /// Whether a miss calls for an audit.
@@ -112,6 +126,9 @@ impl Engine {
             ..Audits::default()
         };
         self.listed.audit_began();
+        if !self.events.bootstrapped {
+            self.live.expect(self.netns.count() as usize);
+        }
     }
 
     fn audit_walked(&mut self) {
@@ -119,7 +136,6 @@ impl Engine {
         let (mark, began) = (running.mark(), running.began_ktime_ns);
         let suspect = |entry: &Entry| entry.seen != mark && entry.born_ktime_ns < began;
         self.audits.suspects = Some(self.live.select(suspect));
-        self.listed.stop_matching();
     }
 
     fn audit_over(&mut self, record: &Audit, abandoned: bool, tell: &mut impl FnMut(Notice)) {
@@ -140,10 +156,22 @@ impl Engine {
         if abandoned {
             self.events.abandoned = Some(report);
         } else {
-            self.events.bootstrapped = true;
+            if !std::mem::replace(&mut self.events.bootstrapped, true) {
+                self.freeze_holders_again(record.ktime_ns);
+            }
             (self.events.last_audit, self.events.abandoned) = (Some(report), None);
         }
         tell(Notice::Audited(Audited { report, abandoned }));
+    }
+
+    /// Of an episode that began before all entries were known, the holders come to be known only now.
+    fn freeze_holders_again(&mut self, ktime_ns: u64) {
+        let since = self.config.since_ktime_ns;
+        for netns in self.netns.iter_mut() {
+            if let Some(open) = &mut netns.open {
+                open.set_holders(Holders::freeze(netns.inum, ktime_ns, since, &self.live, &self.sources));
+            }
+        }
     }
 
     /// conntrack is gone: whatever was being audited is gone too, and all must be learnt anew.
@@ -164,42 +192,47 @@ impl Engine {
         if record.listed != 0 {
             return self.seen_listed(record, &connection);
         }
-        if self.mark_seen(ct, &connection) {
+        if self.listed.is_matching() {
+            self.found_by_look(record, &connection);
+        }
+        let known = self.mark_seen(ct, &connection, sight(record));
+        if known == Known::Same {
             return;
         }
         if self.live.listed() > 0 {
             self.no_longer_listed(&connection);
         }
-        let born = self.confirmed_ktime_ns(record);
-        let Some(old) = self.live.get(ct).copied() else {
-            return self.found_now(ct, &connection, born, false);
+        let Known::Other(old) = known else {
+            return self.found_now(ct, &connection, record);
         };
+        let old_connection = self.connection_of(&old);
         self.freed_unseen(&old);
         self.events.repaired.replaced += 1;
-        self.found(ct, &connection, born, Origin::Missed, false);
+        self.found(ct, &connection, record, true);
+        self.gone_by_look(&old_connection);
     }
 
     /// The audit has seen this connection there, if that is what is there.
-    pub(super) fn mark_seen(&mut self, ct: u64, connection: &Connection) -> bool {
+    pub(super) fn mark_seen(&mut self, ct: u64, connection: &Connection, sight: Sight) -> Known {
         let mark = self.audits.mark();
-        let Some(entry) = self.live.get_mut(ct) else { return false };
+        let Some(entry) = self.live.get_mut(ct) else { return Known::Nothing };
         let source = self.sources.get(entry.source);
-        let same = entry.connection(source.netns, source.src) == *connection;
-        if same {
-            entry.seen = mark;
+        if entry.connection(source.netns, source.src) != *connection {
+            return Known::Other(*entry);
         }
-        same
+        (entry.seen, entry.sight) = (mark, sight);
+        Known::Same
     }
 
     /// What nothing told of: it was there before, or its `New` was missed.
-    pub(super) fn found_now(&mut self, ct: u64, connection: &Connection, born: u64, listed: bool) {
+    pub(super) fn found_now(&mut self, ct: u64, connection: &Connection, record: &Seen) {
         let missed = self.events.bootstrapped;
         self.events.repaired.added += u64::from(missed);
-        self.found(ct, connection, born, if missed { Origin::Missed } else { Origin::Found }, listed);
+        self.found(ct, connection, record, missed);
     }
 
     /// The nearest to its allocation that the kernel tells; 0 if it tells nothing.
-    pub(super) fn confirmed_ktime_ns(&self, record: &Seen) -> u64 {
+    fn confirmed_ktime_ns(&self, record: &Seen) -> u64 {
         if record.confirmed_unix_ns == 0 {
             return 0;
         }
@@ -207,13 +240,17 @@ impl Engine {
         ktime_ns.clamp(1, i128::from(record.ktime_ns).max(1)) as u64
     }
 
-    fn found(&mut self, ct: u64, connection: &Connection, born: u64, origin: Origin, listed: bool) {
-        let missed = origin == Origin::Missed;
+    fn found(&mut self, ct: u64, connection: &Connection, record: &Seen, missed: bool) {
+        let born = self.confirmed_ktime_ns(record);
+        let origin = Origin::found(missed, record.listed != 0);
         self.own.new += u64::from(missed);
+        if missed {
+            self.break_down(connection, What::New);
+        }
         let source = self.sources.found_entry(connection.netns, connection.src, missed);
         self.netns.get(connection.netns).found(missed);
-        let entry =
-            Entry { seen: self.audits.mark(), origin, listed, ..Entry::new(connection, source, born) };
+        let (seen, sight) = (self.audits.mark(), sight(record));
+        let entry = Entry { seen, origin, sight, ..Entry::new(connection, source, born) };
         // What was there has left the sums, if anything was.
         let _old = self.live.insert(ct, entry);
     }
@@ -224,18 +261,21 @@ impl Engine {
         if self.live.get(ct).is_some_and(|entry| entry.born_ktime_ns < running.began_ktime_ns)
             && let Some(entry) = self.live.remove(ct)
         {
-            let told = entry.listed && self.ends_listed(&entry);
+            let connection = self.connection_of(&entry);
+            let told = entry.origin.is_listed() && self.ends_listed(&entry);
             if !told {
                 self.freed_unseen(&entry);
             }
             self.events.repaired.removed += u64::from(!told);
+            self.gone_by_look(&connection);
         }
     }
 
     /// Takes an entry out of all sums whose `Free` did not come.
     pub(super) fn freed_unseen(&mut self, entry: &Entry) {
         self.own.freed += 1;
-        let (netns, _) = self.sources.freed(entry.source);
+        let (netns, src) = self.sources.freed(entry.source, None);
+        self.break_down(&entry.connection(netns, src), What::Freed { lifetime_ns: None, unconfirmed: false });
         self.netns.get(netns).freed_unseen();
     }
 
@@ -244,8 +284,7 @@ impl Engine {
     #[cold]
     pub(super) fn known_already(&mut self, record: &New, old: &Entry) {
         let connection = Connection::new(record.netns, record.zone, &record.tuple);
-        let source = self.sources.get(old.source);
-        let same = old.connection(source.netns, source.src) == connection;
+        let same = self.connection_of(old) == connection;
         if !same || record.may_be_seen == 0 || old.origin == Origin::Told {
             self.freed_unseen(old);
             self.events.overwritten += 1;
@@ -254,13 +293,17 @@ impl Engine {
         }
         self.found_twice(old);
         if let Some(entry) = self.live.get_mut(record.ct) {
-            entry.seen = old.seen;
+            (entry.seen, entry.sight) = (old.seen, old.sight);
         }
     }
 
     /// What was found is what is told, or found by its address, now: one entry, and one allocation.
     pub(super) fn found_twice(&mut self, old: &Entry) {
-        let (netns, missed) = (self.sources.get(old.source).netns, old.origin == Origin::Missed);
+        let source = self.sources.get(old.source);
+        let (netns, src, missed) = (source.netns, source.src, old.origin.is_missed());
+        if missed {
+            self.break_down(&old.connection(netns, src), What::NotNew);
+        }
         self.own.new -= u64::from(missed);
         self.events.repaired.added = self.events.repaired.added.saturating_sub(missed.into());
         self.sources.found_is_told(old.source, missed);
@@ -286,6 +329,11 @@ impl Engine {
             self.events.older_free += 1;
         }
     }
+}
+
+/// What an audit saw of an entry's state.
+pub(super) fn sight(record: &Seen) -> Sight {
+    Sight::new(Status(record.status), record.tcp_state)
 }
 
 #[cfg(test)]

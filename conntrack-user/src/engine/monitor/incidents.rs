@@ -5,6 +5,7 @@ use conntrack_common::{
 };
 
 use super::Engine;
+use crate::engine::breakdown::What;
 use crate::engine::gauge::Level;
 use crate::engine::notice::{Eviction, Failure, Notice, Refusal};
 use crate::engine::sources::Sums;
@@ -27,7 +28,10 @@ impl Engine {
         let connection = caught.then(|| Connection::new(netns, zone, tuple));
         let refusal = Refusal { ktime_ns, netns, cause, connection, level: Level::new(count, max) };
         let counts = match &refusal.connection {
-            Some(connection) => self.sources.refused(netns, connection.src, ktime_ns),
+            Some(connection) => {
+                self.break_down(connection, What::Refused);
+                self.sources.refused(netns, connection.src, ktime_ns)
+            }
             None => {
                 self.sources.unknown(&Sums { refused: 1, ..Sums::default() });
                 true
@@ -54,6 +58,7 @@ impl Engine {
         self.events.seen += 1;
         self.own.evicted += 1;
         self.sources.evicted(netns, victim.src);
+        self.break_down(&victim, What::Evicted);
         let edge = self.netns.get(netns).evicted(ktime_ns, level);
         self.edge(netns, edge, tell);
         if let Some(open) = &mut self.netns.get(netns).open {
@@ -96,6 +101,7 @@ impl Engine {
         }
         let connection = Connection::new(netns, zone, original);
         self.sources.failed(netns, connection.src);
+        self.break_down(&connection, What::Failed);
         self.netns.get(netns).failed(ktime_ns, cause);
         let reply = Connection::new(netns, zone, reply);
         tell(Notice::InsertFailed(Failure { ktime_ns, cause, connection, reply, status: Status(status) }));

@@ -7,9 +7,11 @@ use hashbrown::HashMap;
 
 use crate::engine::episode::Open;
 use crate::engine::gauge::{Gauge, Level};
+use crate::engine::history::Seconds;
+use crate::engine::lifetimes::Lifetimes;
 use crate::engine::notice::Refusal;
 use crate::engine::saturation::{Edge, Saturation, Thresholds};
-use crate::engine::snapshot::NetnsRow;
+use crate::engine::snapshot::{History, NetnsRow};
 use crate::engine::sources::{Rates, Sums};
 use crate::engine::statistics::{Comparison, Reckoning, StatisticsRow};
 
@@ -20,6 +22,8 @@ pub struct Netns {
     pub inum: u32,
     /// Counts of its entries and events.
     pub sums: Sums,
+    /// How long its entries lived.
+    pub lifetimes: Lifetimes,
     /// The episode that lasts.
     pub open: Option<Box<Open>>,
     /// Tells it from a later one with the same inode number; 0 if not known.
@@ -37,6 +41,7 @@ pub struct Netns {
     saturation: Saturation,
     before: Sums,
     rates: Rates,
+    seconds: Option<Box<Seconds>>,
 }
 
 impl Netns {
@@ -44,6 +49,7 @@ impl Netns {
         Self {
             inum,
             sums: Sums::default(),
+            lifetimes: Lifetimes::default(),
             open: None,
             cookie: 0,
             counted_ktime_ns: 0,
@@ -55,6 +61,7 @@ impl Netns {
             saturation,
             before: Sums::default(),
             rates: Rates::default(),
+            seconds: None,
         }
     }
 
@@ -68,10 +75,11 @@ impl Netns {
         self.moved(ktime_ns)
     }
 
-    /// An entry was freed.
+    /// An entry was freed, this long after its birth if that is known.
     #[inline]
-    pub fn freed(&mut self, ktime_ns: u64) -> Option<Edge> {
+    pub fn freed(&mut self, ktime_ns: u64, lifetime_ns: Option<u64>) -> Option<Edge> {
         self.freed_unseen();
+        self.lifetimes.ended(lifetime_ns);
         self.heard_ktime_ns = ktime_ns;
         self.gauge.freed(ktime_ns);
         self.moved(ktime_ns)
@@ -172,8 +180,20 @@ impl Netns {
         self.saturation.moved(ktime_ns, self.gauge.level())
     }
 
+    /// Per second over the last interval that ended.
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// A second ended then.
+    fn end_second(&mut self, ktime_ns: u64) {
+        if self.seconds.is_some() || !self.is_idle() {
+            self.seconds.get_or_insert_default().end(ktime_ns, self.gauge.level(), &self.sums);
+        }
+    }
+
     /// Most namespaces of a container host never track anything.
-    fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.gauge.level().count.unwrap_or(0) == 0
             && self.entries == 0
             && self.sums == Sums::default()
@@ -194,6 +214,7 @@ impl Netns {
             since_ktime_ns: self.saturation.since_ktime_ns(),
             entries: self.entries,
             evictable: 0,
+            unseen: 0,
             statistics: self.statistics(),
             sums: self.sums,
             rates: self.rates,
@@ -249,6 +270,16 @@ impl Namespaces {
         self.all.iter()
     }
 
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Netns> {
+        self.all.iter_mut()
+    }
+
+    /// Entries in all of them by the kernel's counts.
+    pub fn count(&self) -> u64 {
+        self.all.iter().filter_map(|it| it.gauge.level().count).map(u64::from).sum()
+    }
+
     /// Forgets one and its name; what it still has must have been taken from it.
     pub fn retire(&mut self, inum: u32) {
         self.names.remove(&inum);
@@ -294,6 +325,18 @@ impl Namespaces {
             netns.rates = netns.sums.rates_since(&netns.before, length_ns);
             netns.before = netns.sums;
         }
+    }
+
+    /// Ends a second.
+    pub fn end_second(&mut self, ktime_ns: u64) {
+        self.all.iter_mut().for_each(|it| it.end_second(ktime_ns));
+    }
+
+    /// One second by second, as far as that was kept; the first of these rows if none is asked for.
+    pub fn history(&self, asked: Option<u32>, rows: &[NetnsRow]) -> History {
+        let Some(netns) = asked.or_else(|| Some(rows.first()?.netns)) else { return History::default() };
+        let seconds = self.index.get(&netns).and_then(|at| self.all[*at].seconds.as_ref());
+        History { netns, seconds: seconds.map(|it| it.to_vec()).unwrap_or_default() }
     }
 
     /// Both accounts of each, and first their sum, of which the kernel's resolved clashes can be told too.

@@ -147,6 +147,7 @@ impl Engine {
         let open: Vec<u32> = self.netns.iter().filter(|it| it.open.is_some()).map(|it| it.inum).collect();
         open.into_iter().for_each(|netns| self.close_episode(netns, ktime_ns));
         self.live.clear();
+        self.passes.forget();
         self.sources.release_all();
         self.netns.release_all(ktime_ns);
         self.forget_audits();

@@ -80,6 +80,20 @@ fn expect_table(engine: &mut Engine, table: &BTreeMap<u64, u8>) {
 }
 
 #[test]
+fn an_episode_under_way_learns_its_holders() {
+    let mut engine = engine();
+    let refused = Record::Refused(testing::refused(S, 9, 512, 512));
+    apply(&mut engine, &batch(S, &[], &[refused]));
+    let held_by = |engine: &Engine| engine.episodes()[0].holders.sources.top.clone();
+    assert_eq!(held_by(&engine), []);
+    audit(&mut engine, 1, 2 * S, &[(1, 5), (2, 5), (3, 6)]);
+    let held = held_by(&engine);
+    assert_eq!(held.iter().map(|(_, entries)| *entries).collect::<Vec<_>>(), [2, 1]);
+    audit(&mut engine, 2, 3 * S, &[(1, 5)]);
+    assert_eq!(held_by(&engine), held, "frozen from then on");
+}
+
+#[test]
 fn the_first_audit_finds_what_was_there_before() {
     let mut engine = engine();
     let (told, suspects) = audit(&mut engine, 1, S, &[(1, 5), (2, 5), (3, 6)]);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use conntrack_common::{AuditPhase, AuditTrigger};
 use proptest::prelude::*;
 
+use crate::engine::account::Repaired;
 use crate::engine::filter::Filter;
 use crate::engine::monitor::Engine;
 use crate::engine::monitor::tests::{S, apply, batch, engine, free, host, new};
@@ -58,7 +59,7 @@ fn expect_table(engine: &mut Engine, table: &BTreeMap<u64, u8>) {
     let said: BTreeMap<_, _> = holders.map(|source| (source.src, source.entries)).collect();
     assert_eq!(said, held, "entries per source");
     assert_eq!(engine.live.len(), table.len());
-    assert_eq!(engine.live.listed(), engine.live.iter().filter(|entry| entry.listed).count());
+    assert_eq!(engine.live.listed(), engine.live.iter().filter(|entry| entry.origin.is_listed()).count());
     let mut sum = engine.sources.other();
     engine.sources.iter().for_each(|source| sum.add(&source.sums));
     sum.freed += engine.events.older_free + engine.events.unknown_free;
@@ -123,6 +124,54 @@ fn two_of_one_connection_are_looked_at_by_address() {
 }
 
 #[test]
+fn what_moved_unseen_to_where_another_was_is_one_entry() {
+    let mut engine = engine();
+    apply(&mut engine, &batch(S, &[new(1, S, 5), new(2, S, 6)], &[]));
+    // Both were freed and the second was born again where the first had been.
+    let table = BTreeMap::from([(1, 6)]);
+    assert_eq!(audit(&mut engine, 1, 2 * S, [&table, &table], &[]), [1]);
+    expect_table(&mut engine, &table);
+    assert_eq!((engine.own.new, engine.own.freed), (3, 2));
+    let Repaired { added, removed, replaced } = engine.events.repaired;
+    assert_eq!((added, removed, replaced), (0, 1, 1));
+}
+
+#[test]
+fn one_not_confirmed_may_be_where_another_was() {
+    let mut engine = engine();
+    apply(&mut engine, &batch(S, &[new(1, S, 5), new(2, S, 6)], &[]));
+    let records = [step(AuditPhase::Began, 1, 2 * S), listed(2 * S, 6), step(AuditPhase::Walked, 1, 2 * S)];
+    apply(&mut engine, &batch(2 * S, &records, &[]));
+    assert_eq!(engine.suspects(), Some(vec![1]));
+    let unconfirmed = conntrack_common::Seen { status: 0, ..testing::seen(1, 2 * S, 6) };
+    apply(&mut engine, &batch(2 * S, &[Record::Seen(unconfirmed)], &[]));
+    expect_table(&mut engine, &BTreeMap::from([(1, 6), (2, 6)]));
+}
+
+#[test]
+fn what_moved_unseen_from_several_places_is_one_entry() {
+    let mut engine = engine();
+    audit(&mut engine, 1, S - 1, [&BTreeMap::new(), &BTreeMap::new()], &[]);
+    apply(&mut engine, &batch(S, &[new(1, S, 5), new(2, S, 5), new(3, S, 6)], &[]));
+    // All were freed, and born again: the first elsewhere, the other where the first had been.
+    let table = BTreeMap::from([(2, 6), (7, 5)]);
+    let mut suspects = audit(&mut engine, 2, 2 * S, [&table, &table], &[]);
+    suspects.sort_unstable();
+    assert_eq!(suspects, [1, 2]);
+    expect_table(&mut engine, &table);
+    assert_eq!((engine.live.listed(), engine.own.new, engine.own.freed), (1, 5, 3));
+}
+
+#[test]
+fn what_ended_after_the_dump_is_not_sought_elsewhere() {
+    let mut engine = engine();
+    apply(&mut engine, &batch(S, &[new(1, S, 5), new(2, S, 5)], &[]));
+    let [then, now] = [BTreeMap::from([(2, 5)]), BTreeMap::new()];
+    assert_eq!(audit(&mut engine, 1, 2 * S, [&then, &now], &[free(2, 2 * S + 1)]), [1]);
+    expect_table(&mut engine, &now);
+}
+
+#[test]
 fn a_dump_begun_anew_lists_nothing_twice() {
     let mut engine = engine();
     let records = [
@@ -179,6 +228,7 @@ fn play(acts: &[Act], lossy: bool, table: &mut BTreeMap<u64, u8>, clock: &mut u6
 }
 
 proptest! {
+    /// Of what is in the table; the addresses may be others. While it is audited, nothing happens.
     #[test]
     fn one_more_audit_makes_it_exact(
         before in prop::collection::btree_map(1u64..24, 1u8..30, 0..12),
