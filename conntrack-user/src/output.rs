@@ -7,11 +7,13 @@ use crate::engine::notice::Notice;
 use crate::engine::snapshot::{Attached, Snapshot, Summary};
 use fold::Folded;
 
+pub mod causes;
 pub mod fold;
 pub mod json;
 pub mod schema;
 pub mod text;
 pub mod time;
+pub mod tui;
 
 /// How to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
