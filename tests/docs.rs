@@ -49,8 +49,8 @@ fn console_blocks_are_what_is_printed() -> Result<()> {
 
 #[test]
 fn commands_in_readme_are_accepted() -> Result<()> {
-    let readme = read("README.md")?;
-    let commands: Vec<_> = block_lines(&readme, "sh").into_iter().map(command).collect();
+    let pages = read("README.md")? + &read("docs/top.md")?;
+    let commands: Vec<_> = block_lines(&pages, "sh").into_iter().map(command).collect();
     let ctwatch: Vec<_> = commands.iter().filter_map(|line| line.strip_prefix("ctwatch ")).collect();
     ensure!(ctwatch.len() > 4, "README shows {} uses of ctwatch", ctwatch.len());
     for arguments in ctwatch {
@@ -110,14 +110,13 @@ fn captures_in_readme_are_of_todays_format() -> Result<()> {
 
 #[test]
 fn every_json_field_is_documented() -> Result<()> {
-    let (schema, docs) = (read("conntrack-user/src/output/schema.rs")?, read("docs/json.md")?);
+    const SCHEMA: [&str; 3] = ["schema.rs", "schema/episode.rs", "schema/top.rs"];
+    let schema = SCHEMA.map(|file| read(&format!("conntrack-user/src/output/{file}")));
+    let schema = schema.into_iter().collect::<Result<String>>()?;
+    let docs = read("docs/json.md")?;
     let documented: BTreeSet<&str> = docs.split('`').skip(1).step_by(2).collect();
-    let mut missing = Vec::new();
-    for field in fields(&schema) {
-        if !documented.contains(field) {
-            missing.push(field);
-        }
-    }
+    let mut missing = fields(&schema);
+    missing.retain(|field| !documented.contains(field));
     ensure!(missing.is_empty(), "docs/json.md does not name {missing:?}");
     Ok(())
 }
@@ -141,7 +140,7 @@ fn fields(schema: &str) -> BTreeSet<&str> {
 
 #[test]
 fn links_lead_somewhere() -> Result<()> {
-    for page in ["README.md", "ARCHITECTURE.md", "docs/json.md"] {
+    for page in ["README.md", "ARCHITECTURE.md", "docs/json.md", "docs/causes.md", "docs/top.md"] {
         let text = read(page)?;
         let folder = workspace().join(page);
         let folder = folder.parent().context("a page has a folder")?;

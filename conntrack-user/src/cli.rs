@@ -3,12 +3,13 @@
 mod attaching;
 mod failure;
 mod filtering;
+mod log;
 mod session;
 mod top;
 mod values;
 mod watch;
 
-use std::{io::IsTerminal as _, process::ExitCode, str};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
 
@@ -60,13 +61,7 @@ impl From<OutputFormat> for output::Format {
 /// Runs ctwatch; its exit code.
 pub fn main() -> ExitCode {
     memory::give_back();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("CTWATCH_LOG").unwrap_or_else(|_| "warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    log::init();
     match Cli::try_parse().map_err(refused_by_clap).and_then(|cli| match cli.command {
         Command::Watch(args) => watch::run(&args),
         Command::Top(args) => top::run(&args),
@@ -90,6 +85,11 @@ fn refused_by_clap(error: clap::Error) -> Failure {
             Err(error) => error.into(),
         };
     }
+    Failure::Usage(one_line(&error))
+}
+
+/// What clap has to say of a mistake, without what it says besides.
+fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mistake: Vec<&str> = text
         .lines()
@@ -98,7 +98,7 @@ fn refused_by_clap(error: clap::Error) -> Failure {
         .filter(|line| !line.is_empty())
         .collect();
     let mistake = mistake.join(" ");
-    Failure::Usage(mistake.strip_prefix("error: ").unwrap_or(&mistake).to_owned())
+    mistake.strip_prefix("error: ").unwrap_or(&mistake).to_owned()
 }
 
 /// Version, commit, and the size of the eBPF object inside.

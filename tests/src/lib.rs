@@ -14,6 +14,7 @@ pub mod pair;
 pub mod player;
 pub mod scenario;
 pub mod story;
+pub mod terminal;
 pub mod tool;
 pub mod twins;
 pub mod watcher;

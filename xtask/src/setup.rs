@@ -12,8 +12,8 @@ use crate::host::progress::seconds;
 use crate::host::{packages, toolchain};
 
 /// What guests are made of and made with, as packages of the machine's own suites.
-const GUEST_PACKAGES: [&str; 7] =
-    ["iproute2", "nftables", "conntrack", "bpftool", "kmod", "xz-utils", "zstd"];
+const GUEST_PACKAGES: [&str; 8] =
+    ["iproute2", "nftables", "conntrack", "bpftool", "tmux", "kmod", "xz-utils", "zstd"];
 
 /// Options of the task.
 #[derive(clap::Args)]

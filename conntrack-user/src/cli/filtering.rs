@@ -1,5 +1,6 @@
 //! The filter options, spelled as in conntrack-tools.
 
+use clap::Parser;
 use ipnet::IpNet;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     kernel::{netns, privilege},
 };
 
-use super::failure::Failure;
+use super::{failure::Failure, one_line};
 
 /// Which connections are shown. Totals are never filtered.
 #[derive(Clone, Debug, clap::Args)]
@@ -71,6 +72,24 @@ impl FilterArgs {
     }
 }
 
+/// Reads a line of filter options, as they are written on the command line.
+pub fn parse(line: &str) -> Result<Filter, String> {
+    #[derive(Parser)]
+    #[command(no_binary_name = true, disable_help_flag = true)]
+    struct Line {
+        #[command(flatten)]
+        filter: FilterArgs,
+    }
+
+    let line = Line::try_parse_from(line.split_whitespace()).map_err(|error| one_line(&error))?;
+    match line.filter.filter() {
+        Ok(filter) if filter.mark.is_some() => Err("the marks of live entries are not known".to_owned()),
+        Ok(filter) => Ok(filter),
+        Err(Failure::Usage(mistake)) => Err(mistake),
+        Err(_) => Err("the names of network namespaces cannot be read".to_owned()),
+    }
+}
+
 fn inum(name: &str) -> Result<u32, Failure> {
     if let Ok(inum) = name.parse() {
         return Ok(inum);
@@ -83,6 +102,29 @@ fn inum(name: &str) -> Result<u32, Failure> {
             Err(Failure::Usage(format!(
                 "no network namespace is named `{name}`: `ip netns` lists names, `lsns -t net` inode numbers"
             )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_like_the_command_line() {
+        let filter = parse(" -s 10.0.0.0/8  -p tcp --dport 443 --netns 7").expect("a filter");
+        assert_eq!((filter.proto, filter.dport, filter.netns), (Some(Proto::TCP), Some(443), Some(vec![7])));
+        assert_eq!(parse(""), Ok(Filter::default()));
+        for (line, says) in [
+            ("-s here", "`here` is no address"),
+            ("-s", "a value is required"),
+            ("--shoes 7", "unexpected argument '--shoes'"),
+            ("10.0.0.1", "unexpected argument '10.0.0.1'"),
+            ("-m 1", "marks"),
+            ("--netns nowhere", "nowhere"),
+        ] {
+            let mistake = parse(line).expect_err(line);
+            assert!(mistake.contains(says) && !mistake.contains('\n'), "{line}: {mistake}");
         }
     }
 }

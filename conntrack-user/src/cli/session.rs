@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
-    time,
+    time::{self, Instant},
 };
 
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     },
     kernel::{
         attach,
-        control::Control,
         error::AttachError,
         source::{Source, Started},
     },
@@ -30,86 +29,115 @@ use super::{attaching::AttachArgs, failure::Failure};
 pub struct Session {
     /// What attaching came to.
     pub attached: Attached,
-    /// Whether entries that were there before come to be known, by a first audit.
-    audits: bool,
     engine: Engine,
-    source: Source,
-    signals: Signals,
+    feed: Feed,
     runtime: Runtime,
+}
+
+/// What a command needs of a session beyond what attaching needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    /// Whether freed entries carry their mark.
+    pub mark: bool,
+    /// Whether history and recent incidents are kept.
+    pub live_view: bool,
 }
 
 impl Session {
     /// Attaches and starts to drain. From here on a signal ends the run in order.
-    pub fn attach(args: &AttachArgs, read_mark: bool) -> Result<Self, Failure> {
+    pub fn attach(args: &AttachArgs, needs: Needs) -> Result<Self, Failure> {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         let mut signals = runtime.block_on(async { Signals::listen() })?;
-        let options = args.options(read_mark);
+        let options = args.options(needs.mark);
         let source = runtime.block_on(wait_and_start(&options, args.wait, &mut signals))?;
-        let Started { ktime_ns, wall, trust, audits } = source.started.clone();
+        let Started { ktime_ns, wall, trust, audits: _ } = source.started.clone();
         let engine = Engine::new(Config {
             thresholds: Thresholds::warn_at(args.warn),
+            live_view: needs.live_view,
             ..Config::new(ktime_ns, wall, trust.clone())
         });
-        Ok(Self { attached: Attached { ktime_ns, wall, trust }, audits, engine, source, signals, runtime })
+        let feed = Feed { source, signals, end: None, stopping: false };
+        Ok(Self { attached: Attached { ktime_ns, wall, trust }, engine, feed, runtime })
     }
 
-    /// Hands every batch to `each` until `limit` has passed, and the entries that were there before are known, or
-    /// SIGINT or SIGTERM came; then detaches and hands over what was still in the rings. An error of `each` ends
-    /// the run.
-    pub fn run(
-        self,
-        limit: Option<Duration>,
-        mut each: impl FnMut(&mut Engine, &Batch) -> Result<()>,
-    ) -> Result<Engine> {
-        let Self { attached: _, audits, mut engine, mut source, mut signals, runtime } = self;
-        let control = source.control.clone();
-        let outcome = runtime.block_on(async {
-            let time_is_over = after(limit);
-            tokio::pin!(time_is_over);
-            let (mut over, mut stopping) = (false, false);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = signals.received(), if !stopping => {
-                        stopping = true;
-                        control.stop();
-                    }
-                    () = &mut time_is_over, if !over => over = true,
-                    batch = source.batches.recv() => {
-                        let Some(batch) = batch else { break Ok(()) };
-                        if let Err(error) = each(&mut engine, &batch) {
-                            break Err(error);
-                        }
-                        answer(&mut engine, &control);
-                    }
-                }
-                if over && !stopping && (engine.bootstrapped() || !audits) {
-                    stopping = true;
-                    control.stop();
-                }
-            }
-        });
+    /// Runs `work` with what feeds the engine, then detaches. An error of `work` ends the run.
+    pub fn run(self, work: impl AsyncFnOnce(&mut Feed, &mut Engine) -> Result<()>) -> Result<Engine> {
+        let Self { attached: _, mut engine, mut feed, runtime } = self;
+        let outcome = runtime.block_on(work(&mut feed, &mut engine));
         // Nobody receives any more: the drain detaches and ends by itself, or has ended by an error of its own.
-        let drained = source.finish();
+        let drained = feed.source.finish();
         outcome.and(drained)?;
         Ok(engine)
     }
 }
 
-/// What the engine wants to know of the kernel.
-fn answer(engine: &mut Engine, control: &Control) {
-    if let Some(suspects) = engine.suspects() {
-        control.examine(suspects);
+/// Batches from the kernel, until the time is over or a signal came and what was in the rings is handed over too.
+pub struct Feed {
+    source: Source,
+    signals: Signals,
+    end: Option<Instant>,
+    stopping: bool,
+}
+
+impl Feed {
+    /// Ends the run after this time, or once the entries that were there before are known if that is later.
+    pub fn end_after(&mut self, limit: Duration) {
+        self.end = Some(Instant::now() + limit);
     }
-    if engine.wants_audit() {
-        control.audit();
+
+    /// Whether the time has come that [`end_after`](Self::end_after) names.
+    pub fn is_over(&self, engine: &Engine) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end) && self.is_complete(engine)
+    }
+
+    /// Whether the entries that were there before are known, if they ever come to be: by a first audit.
+    pub fn is_complete(&self, engine: &Engine) -> bool {
+        engine.bootstrapped() || !self.source.started.audits
+    }
+
+    /// Detaches; what is still in the rings comes before the end.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        self.source.control.stop();
+    }
+
+    /// Asks for an audit. How often there may be one is the kernel room's to say.
+    pub fn audit(&self) {
+        self.source.control.audit();
+    }
+
+    /// Hands the kernel what the engine wants to know, and waits for the next batch; none at the end. May be
+    /// cancelled: nothing is lost.
+    pub async fn next(&mut self, engine: &mut Engine) -> Option<Batch> {
+        self.answer(engine);
+        loop {
+            if !self.stopping && self.is_over(engine) {
+                self.stop();
+            }
+            let end = self.end.filter(|end| !self.stopping && *end > Instant::now());
+            tokio::select! {
+                biased;
+                () = self.signals.received(), if !self.stopping => self.stop(),
+                () = at(end) => {}
+                batch = self.source.batches.recv() => return batch,
+            }
+        }
+    }
+
+    fn answer(&self, engine: &mut Engine) {
+        if let Some(suspects) = engine.suspects() {
+            self.source.control.examine(suspects);
+        }
+        if engine.wants_audit() {
+            self.source.control.audit();
+        }
     }
 }
 
-async fn after(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => time::sleep(limit).await,
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => time::sleep_until(time).await,
         None => future::pending().await,
     }
 }

@@ -1,37 +1,86 @@
-//! `ctwatch top`: who holds the table now.
+//! `ctwatch top`: who holds the table now, how full it is, and what happens to it.
+
+mod live;
 
 use std::{
     io::{self, BufWriter, Write},
+    net::IpAddr,
     time::Duration,
 };
 
-use crate::{engine::query::Query, output::Format};
+use anyhow::Result;
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+use crate::{
+    engine::{
+        Engine,
+        query::{Column, Focus, PrefixLengths, Query, Sort, View},
+    },
+    kernel::netns,
+    output::Format,
+};
 
 use super::{
-    OutputFormat, attaching::AttachArgs, failure::Failure, filtering::FilterArgs, session::Session, values,
+    OutputFormat,
+    attaching::AttachArgs,
+    failure::Failure,
+    filtering::FilterArgs,
+    session::{Feed, Needs, Session},
+    values,
 };
 
 /// Show who holds the table, how full it is and what happens to it
 ///
-/// Entries that were there before it attached are found by walking the kernel's table; rates and sums begin when
-/// it attaches.
+/// On a terminal a live view, whose keys `?` tells; with --once or -b the same as text or JSON. Entries that were
+/// there before it attached are found by walking the kernel's table; rates and sums begin when it attaches.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print one table and end
-    #[arg(long)]
+    /// Print one table and end: as soon as all entries are known, or after the interval if one is given
+    #[arg(short = '1', long, visible_alias = "single", conflicts_with = "batch")]
     once: bool,
 
-    /// How long to count before printing; rates are over this time
-    #[arg(short, long, default_value = "2s", value_name = "TIME", value_parser = values::duration)]
-    interval: Duration,
+    /// Print a table after every interval, without a terminal
+    #[arg(short, long)]
+    batch: bool,
 
-    /// Sources to list
-    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    /// Tables to print with -b before it ends
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Time between two pictures, which the rates are over [default: 1s]
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
+    interval: Option<Duration>,
+
+    /// The table to show
+    #[arg(long, value_name = "VIEW", default_value = "sources", value_parser = values::view())]
+    by: View,
+
+    /// The column to sort by
+    #[arg(long, value_name = "COLUMN", default_value = "entries", value_parser = values::column())]
+    sort: Column,
+
+    /// The other way round: least first
+    #[arg(short, long)]
+    reverse: bool,
+
+    /// Rows to print
+    #[arg(long, default_value_t = 20, value_name = "N")]
     rows: usize,
 
-    /// Text, or one JSON object
+    /// Bits of a source address that make its prefix, in IPv4 and IPv6
+    #[arg(long, value_name = "V4[,V6]", default_value = "24,64", value_parser = values::prefix_lengths)]
+    prefix: PrefixLengths,
+
+    /// Look closely at one source too: its destinations, ports, states, ages and last refusals
+    #[arg(long, value_name = "ADDRESS")]
+    focus: Option<IpAddr>,
+
+    /// Text, or JSON with one object per table
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
     output: OutputFormat,
+
+    #[command(flatten)]
+    screen: live::ScreenArgs,
 
     #[command(flatten)]
     filter: FilterArgs,
@@ -42,27 +91,97 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    if !args.once {
-        return Err(Failure::Usage(
-            "the live view is still to come: add --once for one table, or use `ctwatch watch`".to_owned(),
-        ));
+    let query = args.query()?;
+    if args.once || args.is_batch() {
+        return print(args, query);
     }
-    let filter = args.filter.filter()?;
-    if let Some(option) = filter.beyond_sources() {
-        return Err(Failure::Usage(format!(
-            "top lists sources, which have no {}: use `ctwatch watch {option} …`",
-            option.trim_start_matches('-')
-        )));
+    live::run(&args.attach, &args.screen, query, args.interval())
+}
+
+impl Args {
+    fn is_batch(&self) -> bool {
+        self.batch || self.count.is_some() || self.output == OutputFormat::Json
     }
-    let session = Session::attach(&args.attach, false)?;
-    let mut engine = session.run(Some(args.interval), |engine, batch| {
-        engine.apply(batch, |_| {});
-        Ok(())
+
+    fn interval(&self) -> Duration {
+        self.interval.unwrap_or(Duration::from_secs(1))
+    }
+
+    fn query(&self) -> Result<Query, Failure> {
+        let filter = self.filter.filter()?;
+        if filter.mark.is_some() {
+            return Err(Failure::Usage(
+                "top does not know the marks of live entries: use `ctwatch watch --mark …`".to_owned(),
+            ));
+        }
+        let netns = filter.netns.as_ref().and_then(|asked| asked.first().copied());
+        let focus = self.focus.map(|src| Focus { netns: netns.or_else(netns::own).unwrap_or(0), src });
+        let sort = Sort { column: self.sort, reverse: self.reverse };
+        Ok(Query { view: self.by, sort, filter, prefix: self.prefix, rows: self.rows, focus, netns })
+    }
+}
+
+/// Prints one table, or one after every interval.
+fn print(args: &Args, query: Query) -> Result<(), Failure> {
+    let session = Session::attach(&args.attach, Needs { mark: false, live_view: true })?;
+    let out = BufWriter::new(io::stdout().lock());
+    let mut printer = Printer { out, format: args.output.into(), query: query.clone() };
+    session.run(async |feed, engine| {
+        engine.ask(query);
+        if args.once {
+            printer.once(feed, engine, args.interval.unwrap_or_default()).await
+        } else {
+            printer.batch(feed, engine, args).await
+        }
     })?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let format: Format = args.output.into();
-    engine.ask(Query { rows: args.rows, filter, ..Query::default() });
-    engine.end_interval();
-    format.top(&mut out, &engine.snapshot())?;
-    Ok(out.flush()?)
+    Ok(())
+}
+
+struct Printer<W: Write> {
+    out: W,
+    format: Format,
+    query: Query,
+}
+
+impl<W: Write> Printer<W> {
+    /// Prints when the time is over and all entries are known, and only then detaches: that takes a moment.
+    async fn once(&mut self, feed: &mut Feed, engine: &mut Engine, limit: Duration) -> Result<()> {
+        feed.end_after(limit);
+        while let Some(batch) = feed.next(engine).await {
+            engine.apply(&batch, |_| ());
+            if feed.is_over(engine) {
+                break;
+            }
+        }
+        self.table(engine)
+    }
+
+    /// Prints after every interval, so many times if that is given.
+    async fn batch(&mut self, feed: &mut Feed, engine: &mut Engine, args: &Args) -> Result<()> {
+        let (interval, mut left) = (args.interval(), args.count);
+        let mut due = time::interval_at(Instant::now() + interval, interval);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while left != Some(0) {
+            tokio::select! {
+                batch = feed.next(engine) => match batch {
+                    Some(batch) => engine.apply(&batch, |_| ()),
+                    None => break,
+                },
+                _ = due.tick(), if feed.is_complete(engine) => {
+                    if self.query.needs_audits() {
+                        feed.audit();
+                    }
+                    self.table(engine)?;
+                    left = left.map(|left| left - 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, engine: &mut Engine) -> Result<()> {
+        engine.end_interval();
+        self.format.top(&mut self.out, &engine.snapshot())?;
+        Ok(self.out.flush()?)
+    }
 }

@@ -6,12 +6,22 @@ use std::{
 };
 
 use crate::{
-    engine::{batch::WallClock, filter::Filter, notice::Notice},
+    engine::{
+        batch::{Batch, WallClock},
+        filter::Filter,
+        monitor::Engine,
+        notice::Notice,
+    },
     output::{Format, fold::Fold},
 };
 
 use super::{
-    OutputFormat, attaching::AttachArgs, failure::Failure, filtering::FilterArgs, session::Session, values,
+    OutputFormat,
+    attaching::AttachArgs,
+    failure::Failure,
+    filtering::FilterArgs,
+    session::{Needs, Session},
+    values,
 };
 
 /// Print every state edge, refused connection, eviction and failed insertion as it happens
@@ -46,7 +56,8 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let filter = args.filter.filter()?;
-    let session = Session::attach(&args.attach, filter.mark.is_some())?;
+    let needs = Needs { mark: filter.mark.is_some(), live_view: false };
+    let session = Session::attach(&args.attach, needs)?;
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
         format: args.output.into(),
@@ -56,16 +67,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     printer.format.attached(&mut printer.out, &session.attached)?;
     printer.out.flush()?;
-    let mut engine = session.run(args.duration, |engine, batch| {
-        let mut written = Ok(());
-        engine.apply(batch, |notice| {
-            if written.is_ok() {
-                written = printer.notice(&notice, batch.wall);
-            }
-        });
-        written?;
-        printer.due(batch.ktime_ns, batch.wall)?;
-        Ok(printer.out.flush()?)
+    let mut engine = session.run(async |feed, engine| {
+        args.duration.inspect(|limit| feed.end_after(*limit));
+        while let Some(batch) = feed.next(engine).await {
+            printer.batch(engine, &batch)?;
+        }
+        Ok(())
     })?;
     let summary = engine.summary();
     let mut written = Ok(());
@@ -91,6 +98,18 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
+    fn batch(&mut self, engine: &mut Engine, batch: &Batch) -> io::Result<()> {
+        let mut written = Ok(());
+        engine.apply(batch, |notice| {
+            if written.is_ok() {
+                written = self.notice(&notice, batch.wall);
+            }
+        });
+        written?;
+        self.due(batch.ktime_ns, batch.wall)?;
+        self.out.flush()
+    }
+
     /// Most notices are new and freed entries, and most runs do not show them: that is asked first.
     #[inline]
     fn notice(&mut self, notice: &Notice, wall: WallClock) -> io::Result<()> {

@@ -1,24 +1,24 @@
 //! JSON: fills in the [`schema`](super::schema) from notices and snapshots, one object per line.
 
+mod episode;
+mod top;
+
 use std::io::{self, Write};
-use std::net::IpAddr;
 
 use conntrack_common::{End, Totals};
 
 use super::fold::Folded;
-use super::schema::{self, Head, Line, SourceEntries, SourceEvents};
+use super::schema::{self, Head, Line};
 use super::time::Rfc3339;
 use crate::engine::account::{AuditReport, Events, Repaired};
 use crate::engine::batch::WallClock;
-use crate::engine::episode::{Causes, Episode};
-use crate::engine::holders::{AGE_BOUNDS_S, Holders};
 use crate::engine::notice::{self, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal};
-use crate::engine::snapshot::{Attached, NetnsRow, Snapshot, Summary};
-use crate::engine::sources::{Sums, per_second};
+use crate::engine::snapshot::{Attached, Summary};
 use crate::engine::statistics::{Comparison, StatisticsRow};
-use crate::engine::table::{Key, Other, Row};
-use crate::engine::tally::Ranking;
 use crate::engine::tuple::Connection;
+use episode::{episode, source_entries};
+
+pub use top::top;
 
 /// Writes the first line of `watch`.
 pub fn attached(out: &mut impl Write, attached: &Attached) -> io::Result<()> {
@@ -33,8 +33,12 @@ pub fn attached(out: &mut impl Write, attached: &Attached) -> io::Result<()> {
 
 /// Writes one line of `watch`.
 pub fn notice(out: &mut impl Write, notice: &Notice, wall: WallClock) -> io::Result<()> {
+    write_line(out, &line(notice, wall))
+}
+
+fn line(notice: &Notice, wall: WallClock) -> Line {
     let head = |netns| head(wall, notice.ktime_ns(), netns);
-    let line = match *notice {
+    match *notice {
         Notice::Edge { netns, edge } => Line::Edge(schema::Edge {
             head: head(Some(netns)),
             state: edge.state.as_str(),
@@ -74,8 +78,7 @@ pub fn notice(out: &mut impl Write, notice: &Notice, wall: WallClock) -> io::Res
         Notice::Lost(Lost { ktime_ns: _, entries, incidents, unmatched }) => {
             Line::Lost(schema::Lost { head: head(None), entries, incidents, unmatched })
         }
-    };
-    write_line(out, &line)
+    }
 }
 
 fn freed(freed: &Freed, wall: WallClock) -> schema::Free {
@@ -130,28 +133,6 @@ pub fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         episodes: summary.episodes.iter().map(|it| episode(it, *wall)).collect(),
     };
     write_line(out, &Line::Summary(Box::new(line)))
-}
-
-/// Writes what `top --once -o json` shows.
-pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let (wall, ktime_ns) = (snapshot.wall, snapshot.ktime_ns);
-    let sums = totals(&snapshot.totals, snapshot.failed_unknown);
-    let top = schema::Top {
-        time: Rfc3339::at(wall, ktime_ns),
-        ktime_ns,
-        since: Rfc3339::at(wall, snapshot.since_ktime_ns),
-        interval_s: snapshot.interval_ns as f64 / 1e9,
-        backend: snapshot.trust.backend.clone(),
-        degradations: snapshot.trust.degradations.clone(),
-        events: events(&snapshot.events, &snapshot.totals, ktime_ns, wall),
-        totals: schema::TopTotals { entries: snapshot.entries, sums },
-        netns: snapshot.netns.iter().map(|row| netns(row, wall)).collect(),
-        sources: snapshot.table.rows.iter().filter_map(source).collect(),
-        other: other(&snapshot.table.other),
-        statistics: snapshot.statistics.iter().map(statistics_row).collect(),
-        episodes: snapshot.episodes.iter().map(|it| episode(it, wall)).collect(),
-    };
-    write_line(out, &top)
 }
 
 fn write_line(out: &mut impl Write, line: &impl serde::Serialize) -> io::Result<()> {
@@ -285,115 +266,6 @@ fn totals(totals: &Totals, failed_unknown: u64) -> schema::Totals {
         lost: totals.lost(),
         unmatched: totals.unmatched,
     }
-}
-
-fn netns(row: &NetnsRow, wall: WallClock) -> schema::Netns {
-    schema::Netns {
-        netns: row.netns,
-        name: row.name.clone(),
-        count: row.level.count,
-        max: row.level.max,
-        state: row.state.as_str(),
-        since: Rfc3339::at(wall, row.since_ktime_ns),
-        entries: row.entries,
-        unaccounted: row.unaccounted(),
-        failed: row.sums.failed,
-        unconfirmed: row.sums.unconfirmed,
-        statistics: row.statistics.as_ref().map(statistics),
-        new_per_s: tenths(row.rates.new),
-        freed_per_s: tenths(row.rates.freed),
-        refused_per_s: tenths(row.rates.refused),
-        evicted_per_s: tenths(row.rates.evicted),
-        seconds_to_full: row.seconds_to_full().map(tenths),
-    }
-}
-
-fn source(row: &Row) -> Option<schema::Source> {
-    let Row { key: Key::Source(src, netns), entries, sums, new_per_s, .. } = *row else { return None };
-    let Sums { new, freed, refused, evicted, failed, unconfirmed } = sums;
-    let new_per_s = tenths(new_per_s);
-    Some(schema::Source { src, netns, entries, new, new_per_s, freed, refused, evicted, failed, unconfirmed })
-}
-
-fn other(other: &Other) -> schema::Other {
-    let Other { entries, sums, new_per_s } = *other;
-    let Sums { new, freed, refused, evicted, failed, unconfirmed } = sums;
-    let new_per_s = tenths(new_per_s);
-    schema::Other { entries, new, new_per_s, freed, refused, evicted, failed, unconfirmed }
-}
-
-fn episode(episode: &Episode, wall: WallClock) -> schema::Episode {
-    let at = |ktime_ns| Rfc3339::at(wall, ktime_ns);
-    let Causes { table_full, no_memory, ctnetlink } = episode.refused;
-    schema::Episode {
-        netns: episode.netns,
-        began: episode.began.as_str(),
-        start: at(episode.start_ktime_ns),
-        start_ktime_ns: episode.start_ktime_ns,
-        end: episode.end_ktime_ns.map(at),
-        end_ktime_ns: episode.end_ktime_ns,
-        count: episode.level.count,
-        max: episode.level.max,
-        refused: episode.refused.total(),
-        refused_by_cause: schema::Causes { table_full, no_memory, ctnetlink },
-        first_refused: episode.first_refused.as_ref().map(|first| refused(first, wall)),
-        last_refused: episode.last_refused_ktime_ns.map(at),
-        last_refused_ktime_ns: episode.last_refused_ktime_ns,
-        evicted: episode.evicted,
-        holders: holders(&episode.holders),
-        victims: schema::Victims {
-            refused: ranking(&episode.refused_sources, source_events),
-            evicted: ranking(&episode.evicted_sources, source_events),
-        },
-    }
-}
-
-fn holders(holders: &Holders) -> schema::Holders {
-    let bounds = AGE_BOUNDS_S.into_iter().map(Some).chain([None]);
-    schema::Holders {
-        entries: holders.entries,
-        sources: ranking(&holders.sources, source_entries),
-        prefixes: ranking(&holders.prefixes, |&(prefix, entries)| schema::PrefixEntries {
-            prefix: prefix.to_string(),
-            entries,
-        }),
-        destinations: ranking(&holders.destinations, |&(dst, entries)| schema::DestinationEntries {
-            dst,
-            entries,
-        }),
-        ports: ranking(&holders.ports, |&((proto, dport), entries)| schema::PortEntries {
-            proto: proto.to_string(),
-            dport,
-            entries,
-        }),
-        protocols: ranking(&holders.protocols, |&(proto, entries)| schema::ProtoEntries {
-            proto: proto.to_string(),
-            entries,
-        }),
-        ages: bounds
-            .zip(holders.ages)
-            .map(|(under_s, entries)| schema::AgeEntries { under_s, entries })
-            .collect(),
-        age_unknown: holders.age_unknown,
-        arrivals: ranking(&holders.arrivals, |&(src, new)| schema::Arrivals {
-            src,
-            new,
-            new_per_s: tenths(per_second(new, holders.arrivals_window_ns)),
-        }),
-        arrivals_window_s: holders.arrivals_window_ns as f64 / 1e9,
-    }
-}
-
-fn ranking<K, T>(ranking: &Ranking<K>, row: impl Fn(&(K, u64)) -> T) -> schema::Ranking<T> {
-    schema::Ranking { top: ranking.top.iter().map(row).collect(), other: ranking.other }
-}
-
-fn source_entries(&(src, entries): &(IpAddr, u64)) -> SourceEntries {
-    SourceEntries { src, entries }
-}
-
-fn source_events(&(src, events): &(IpAddr, u64)) -> SourceEvents {
-    SourceEvents { src, events }
 }
 
 /// More decimals would be noise.

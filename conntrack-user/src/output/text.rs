@@ -1,5 +1,7 @@
 //! Text for people and for grep: conntrack's tokens, one thing per line.
 
+mod close;
+mod table;
 mod top;
 
 use std::fmt::{self, Display};

@@ -21,9 +21,15 @@ use crate::host::process::{capture, system, which};
 
 /// Programs a guest has; busybox comes first. dash is its shell, because busybox's own runs busybox's `ip` whatever
 /// `PATH` says.
-const TOOLS: [&str; 8] = ["busybox", "dash", "ip", "tc", "ss", "nft", "conntrack", "bpftool"];
-/// Tables of names that the tools look up, where this machine has them.
-const TABLES: [&str; 2] = ["etc/protocols", "etc/services"];
+const TOOLS: [&str; 9] = ["busybox", "dash", "ip", "tc", "ss", "nft", "conntrack", "bpftool", "tmux"];
+/// Tables that the tools look up, where this machine has them: names, what a terminal understands, what is a letter.
+const TABLES: [&str; 5] = [
+    "etc/protocols",
+    "etc/services",
+    "usr/lib/locale/C.utf8/LC_CTYPE",
+    "lib/terminfo/x/xterm-256color",
+    "lib/terminfo/s/screen-256color",
+];
 const INIT: &str = include_str!("init.sh");
 /// To be raised when the way a layer is laid out changes.
 const LAYOUT: u32 = 1;
@@ -154,7 +160,7 @@ fn write_base<W: Write>(archive: &mut Archive<W>, tools: &[PathBuf]) -> Result<(
     for table in TABLES {
         let path = Path::new("/").join(table);
         if path.is_file() {
-            add_file(archive, &path, table)?;
+            add_file(archive, &path, &in_usr(table))?;
         }
     }
     let mut libraries = BTreeSet::new();

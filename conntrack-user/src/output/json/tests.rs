@@ -6,7 +6,9 @@ use serde_json::Value;
 use super::*;
 use crate::engine::filter::Filter;
 use crate::engine::gauge::Level;
+use crate::engine::query::{Focus, Query, View};
 use crate::engine::saturation::{Edge, State};
+use crate::engine::tally::Ranking;
 use crate::engine::testing::{self, S, WALL, connection};
 use crate::engine::tuple::{Proto, Status};
 
@@ -159,19 +161,72 @@ fn top_adds_up() {
         "netns": [{
             "netns": 1, "name": "gw", "count": 8, "max": 10, "state": "pressure",
             "since": "2026-11-20T10:15:03.300000000Z", "entries": 8,
-            "unaccounted": 0, "failed": 0, "unconfirmed": 0, "statistics": null,
-            "new_per_s": 2.3, "freed_per_s": 0.3, "refused_per_s": 0.5, "evicted_per_s": 0.3, "seconds_to_full": 1.0,
+            "unaccounted": 0, "failed": 0, "unconfirmed": 0, "evictable": 0, "unseen": 8, "statistics": null,
+            "new_per_s": 2.3, "freed_per_s": 0.3, "refused_per_s": 0.5, "evicted_per_s": 0.3, "failed_per_s": 0.0,
+            "unconfirmed_per_s": 0.0, "seconds_to_full": 1.0,
         }],
+        "by": "sources", "groups": 5, "matching": 8, "counted_since": "2026-11-20T10:15:00.000000000Z",
         "sources": [{
             "src": "10.1.0.5", "netns": 1, "entries": 5, "new": 6, "new_per_s": 1.5, "freed": 1, "refused": 0, "evicted": 1,
-            "failed": 0, "unconfirmed": 0,
+            "failed": 0, "unconfirmed": 0, "mean_lifetime_s": 1.0, "oldest_s": 2.999999,
         }],
+        "causes": story_causes(), "focus": null, "recent": [], "history": {"netns": 1, "seconds": []},
         "other": {
             "entries": 3, "new": 3, "new_per_s": 0.8, "freed": 0, "refused": 2, "evicted": 0, "failed": 0, "unconfirmed": 0,
         },
         "episodes": [story_episode()],
     });
     assert_eq!(top, expected);
+}
+
+fn story_causes() -> Value {
+    let cause = |(cause, total, per_s): (&str, u64, f64)| serde_json::json!({"cause": cause, "total": total, "per_s": per_s});
+    let quiet =
+        ["clash", "chain_too_long", "nat_ports", "dying", "failed", "unconfirmed"].map(|name| (name, 0, 0.0));
+    let told = [("table_full", 2, 0.5), ("no_memory", 0, 0.0), ("ctnetlink", 0, 0.0), ("evicted", 1, 0.3)];
+    told.into_iter().chain(quiet).map(cause).collect()
+}
+
+/// The table asked for, by the story's engine.
+fn asked(query: Query) -> Value {
+    let (mut engine, _) = testing::story();
+    engine.ask(Query { rows: 1, ..query });
+    engine.end_interval();
+    parsed(|out| top(out, &engine.snapshot()))
+}
+
+#[test]
+fn every_table_is_under_its_name() {
+    for (view, name, key) in [
+        (View::Prefixes, "prefixes", serde_json::json!({"prefix": "10.1.0.0/24"})),
+        (View::Destinations, "destinations", serde_json::json!({"dst": "10.99.0.1"})),
+        (View::Ports, "ports", serde_json::json!({"proto": "udp", "dport": 5000})),
+        (View::States, "states", serde_json::json!({"proto": "udp", "tcp_state": null, "assured": null})),
+        (View::Netns, "namespaces", serde_json::json!({"netns": 1})),
+    ] {
+        let top = asked(Query { view, ..Query::default() });
+        let row = &top[name][0];
+        key.as_object()
+            .into_iter()
+            .flatten()
+            .for_each(|(field, value)| assert_eq!(row[field], *value, "{top}"));
+        assert_eq!(row.get("refused").is_some(), view != View::States, "{top}");
+        assert_eq!(top["by"], view.as_str());
+    }
+    assert!(asked(Query { view: View::Causes, ..Query::default() }).get("sources").is_none());
+}
+
+#[test]
+fn a_close_look() {
+    let focus = Some(Focus { netns: 1, src: testing::connection(5).src });
+    let top = asked(Query { focus, ..Query::default() });
+    let close = &top["focus"];
+    assert_eq!(
+        (&close["src"], &close["entries"], &close["arrivals_per_s"]),
+        (&"10.1.0.5".into(), &5.into(), &1.5.into())
+    );
+    assert_eq!(close["destinations"]["top"][0], serde_json::json!({"dst": "10.99.0.1", "entries": 5}));
+    assert_eq!(close["states"]["top"][0]["entries"], 5);
 }
 
 fn no_failure() -> Value {
@@ -304,6 +359,7 @@ fn story_episode() -> Value {
         },
         "last_refused": "2026-11-20T10:15:02.300000000Z", "last_refused_ktime_ns": 2_300_000_000u64, "evicted": 1,
         "holders": {
+            "ktime_ns": 2_000_000_000u64,
             "entries": 8,
             "sources": {"top": [{"src": "10.1.0.5", "entries": 6}, {"src": "10.1.0.6", "entries": 2}], "other": 0},
             "prefixes": {"top": [{"prefix": "10.1.0.0/24", "entries": 8}], "other": 0},

@@ -2,10 +2,11 @@
 
 use conntrack_common::Cause;
 
-use super::top::sources;
+use super::table::table;
 use super::*;
 use crate::engine::filter::Filter;
 use crate::engine::notice::Gap;
+use crate::engine::query::{Focus, Query, View};
 use crate::engine::saturation::State;
 use crate::engine::snapshot::NetnsRow;
 use crate::engine::table::Key;
@@ -112,18 +113,19 @@ fn what_top_shows_of_the_story() {
     let (mut engine, _) = testing::story();
     let expected = format!(
         "\
+2026-11-20T10:15:04.000Z
 netns 1 (gw): pressure for 700 ms, above the warn level
-  [################################........] 8 of 10 entries (80.0 %)
-  2.2 new/s  0.2 freed/s  0.5 refused/s  0.2 evicted/s  full in 1.0 s
+  [################################........] 8 of 10 entries (80.0 %), 0 evictable and 8 not audited yet
+  2.2 new/s  0.2 freed/s  0.5 refused/s  0.2 evicted/s  0.0 failed/s  0.0 unconfirmed/s  full in 1.0 s
 kprobe since 2026-11-20T10:15:00Z: 13 events seen, 3 lost, 0 missed, 0 repaired; not yet audited
   but: fexit: no module BTF
   but: entries older than the attachment are not known
 causes: table_full 2, evicted 1
 
-SOURCE   ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED
-10.1.0.5       5  62.5%      1.5        0        1      0
-10.1.0.6       2  25.0%      0.5        0        0      0
-other          1  12.5%      0.2        2        0      0
+SOURCE   ENTRIES SHARE NEW/S REFUSED EVICTED FAILED UNCONF LIFETIME OLDEST
+10.1.0.5       5 62.5%   1.5       0       1      0      0    1.0 s  3.0 s
+10.1.0.6       2 25.0%   0.5       0       0      0      0        -  3.0 s
+other          1 12.5%   0.2       2       0      0      0
 
 {EPISODE}"
     );
@@ -145,7 +147,7 @@ fn what_is_known_of_the_account() {
     assert_eq!(lines, expected);
     let top = written(|out| top(out, &testing::snapshot(&mut engine, 1, &Filter::default())));
     let trust = "
-  [############################............] 7 of 10 entries (70.0 %), -3 unaccounted for
+  [############################............] 7 of 10 entries (70.0 %), -3 unaccounted for, 9 evictable and 1 not audited yet
   ";
     assert!(top.contains(trust), "{top}");
     let trust = "
@@ -173,15 +175,15 @@ fn gaps_and_statistics() {
 }
 
 #[test]
-fn a_table_of_sources_fits_a_hundred_columns() {
+fn the_longest_address_fits_a_wide_terminal() {
     let (mut engine, _) = testing::story();
     let mut snapshot = testing::snapshot(&mut engine, 1, &Filter::default());
     snapshot.netns.push(snapshot.netns[0].clone());
     let long = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().expect("an address");
     snapshot.table.rows[0].key = Key::Source(long, 1);
-    let text = written(|out| sources(out, &snapshot));
+    let text = written(|out| table(out, &snapshot));
     let widest = text.lines().map(str::len).max();
-    assert!(widest < Some(100), "{widest:?}");
+    assert!(widest < Some(120), "{widest:?}");
 }
 
 #[test]
@@ -197,10 +199,54 @@ fn namespaces_without_a_limit_and_more_than_one() {
     };
     snapshot.netns.push(unlimited);
     let text = written(|out| top(out, &snapshot));
-    assert!(text.contains("netns 2: ok for 700 ms\n  count=5 max=0, -3 unaccounted for\n"), "{text}");
-    assert!(text.contains("SOURCE        NETNS ENTRIES"), "{text}");
-    assert!(text.contains("10.1.0.5          1       5"), "{text}");
-    assert!(text.contains("other                     3"), "{text}");
+    assert!(
+        text.contains(
+            "netns 2: ok for 700 ms\n  count=5 max=0, -3 unaccounted for, 0 evictable and 8 not audited yet\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("SOURCE   NETNS ENTRIES"), "{text}");
+    assert!(text.contains("10.1.0.5     1       5"), "{text}");
+    assert!(text.contains("other                3"), "{text}");
+}
+
+/// The story's engine asked for something, as text.
+fn asked(query: Query) -> String {
+    let (mut engine, _) = testing::story();
+    engine.ask(Query { rows: 10, ..query });
+    engine.end_interval();
+    written(|out| top(out, &engine.snapshot()))
+}
+
+#[test]
+fn every_view_has_its_table() {
+    for (view, line) in [
+        (View::Prefixes, "10.1.0.0/24       8 100.0%"),
+        (View::Destinations, "10.99.0.1         8 100.0%"),
+        (View::Ports, "udp 5000       8 100.0%"),
+        (View::States, "udp new since the audit       8 100.0%  3.0 s"),
+        (View::Netns, "1 (gw) pressure       8 100.0%"),
+        (View::Causes, "table_full              2        0.5"),
+    ] {
+        let text = asked(Query { view, ..Query::default() });
+        assert!(text.contains(line), "{}:\n{text}", view.as_str());
+    }
+    let episodes = asked(Query { view: View::Episodes, ..Query::default() });
+    assert!(episodes.ends_with(EPISODE) && !episodes.contains("ENTRIES"), "{episodes}");
+}
+
+#[test]
+fn a_close_look() {
+    let src = connection(5).src;
+    let text = asked(Query { focus: Some(Focus { netns: 1, src }), ..Query::default() });
+    let close = "
+source 10.1.0.5 netns=1
+  1.5 new/s x 1.0 s = 2 entries; it holds 5
+  to            10.99.0.1 5 (100 %)
+  ports         udp/5000 5 (100 %)
+  states        udp new since the audit 5 (100 %)
+";
+    assert!(text.contains(close), "{text}");
 }
 
 #[test]

@@ -1,23 +1,41 @@
-//! The table of `top --once`: gauges, what the numbers are worth, causes, sources, episodes.
+//! What `top` prints: gauges, what the numbers are worth, causes, the table asked for, episodes.
 
 use std::io::{self, Write};
 
 use super::super::time::{Rfc3339, Span};
+use super::close::close;
+use super::table::table;
 use super::{episode, level, statistics, worth_a_line};
+use crate::engine::query::View;
 use crate::engine::saturation::State;
 use crate::engine::snapshot::{NetnsRow, Snapshot};
-use crate::engine::sources::Sums;
-use crate::engine::table::Key;
 
-/// Writes what `top --once` shows.
+/// Writes what `top` shows.
 pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    writeln!(out, "{:.3}", Rfc3339::at(snapshot.wall, snapshot.ktime_ns))?;
     for row in &snapshot.netns {
         gauge(out, row, snapshot.ktime_ns)?;
     }
     trust(out, snapshot)?;
-    causes(out, snapshot)?;
-    sources(out, snapshot)?;
-    for it in snapshot.episodes.iter().rev().take(3).rev() {
+    match snapshot.table.view {
+        View::Causes => all_causes(out, snapshot)?,
+        View::Episodes => return episodes(out, snapshot, usize::MAX),
+        _ => {
+            causes(out, snapshot)?;
+            table(out, snapshot)?;
+        }
+    }
+    if let Some(close) = &snapshot.focus {
+        self::close(out, close, snapshot.wall)?;
+    }
+    episodes(out, snapshot, LAST_EPISODES)
+}
+
+/// Episodes shown beside a table.
+const LAST_EPISODES: usize = 3;
+
+fn episodes(out: &mut impl Write, snapshot: &Snapshot, most: usize) -> io::Result<()> {
+    for it in snapshot.episodes.iter().rev().take(most).rev() {
         writeln!(out)?;
         episode(out, it, snapshot.wall)?;
     }
@@ -37,12 +55,18 @@ fn gauge(out: &mut impl Write, row: &NetnsRow, ktime_ns: u64) -> io::Result<()> 
         write!(out, "  {}", level(row.level))?;
     }
     match row.unaccounted() {
-        Some(unaccounted) if unaccounted != 0 => writeln!(out, ", {unaccounted} unaccounted for")?,
-        _ => writeln!(out)?,
+        Some(unaccounted) if unaccounted != 0 => write!(out, ", {unaccounted} unaccounted for")?,
+        _ => {}
     }
+    write!(out, ", {} evictable", row.evictable)?;
+    if row.unseen > 0 {
+        write!(out, " and {} not audited yet", row.unseen)?;
+    }
+    writeln!(out)?;
     let rates = &row.rates;
     write!(out, "  {:.1} new/s  {:.1} freed/s  ", rates.new, rates.freed)?;
-    write!(out, "{:.1} refused/s  {:.1} evicted/s", rates.refused, rates.evicted)?;
+    write!(out, "{:.1} refused/s  {:.1} evicted/s  ", rates.refused, rates.evicted)?;
+    write!(out, "{:.1} failed/s  {:.1} unconfirmed/s", rates.failed, rates.unconfirmed)?;
     match row.seconds_to_full() {
         Some(seconds) if seconds > 0.0 && seconds < 86_400.0 => {
             writeln!(out, "  full in {}", Span { seconds })
@@ -96,38 +120,21 @@ fn but(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     Ok(())
 }
 
+/// Every cause with its number and rate.
+fn all_causes(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    writeln!(out, "\n{:<14} {:>10} {:>10}", "CAUSE", "TOTAL", "PER S")?;
+    for row in &snapshot.causes {
+        writeln!(out, "{:<14} {:>10} {:>10.1}", row.cause, row.total, row.per_s)?;
+    }
+    Ok(())
+}
+
 /// Why connections were lost or cut off, by the names of docs/causes.md; nothing if none was.
 fn causes(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     let named = snapshot.causes.iter().filter(|row| row.total > 0);
     let named = named.map(|row| format!("{} {}", row.cause, row.total));
     let named: Vec<_> = named.collect();
     if named.is_empty() { Ok(()) } else { writeln!(out, "causes: {}", named.join(", ")) }
-}
-
-pub(super) fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let many = snapshot.netns.len() > 1;
-    let netns = |netns: Option<u32>| match netns {
-        _ if !many => String::new(),
-        Some(netns) => format!(" {netns:>10}"),
-        None => format!(" {:>10}", ""),
-    };
-    let src: Vec<String> = snapshot.table.rows.iter().map(|row| row.key.to_string()).collect();
-    let width = src.iter().map(String::len).max().unwrap_or(0).max("SOURCE".len());
-    let head = if many { format!(" {:>10}", "NETNS") } else { String::new() };
-    writeln!(out, "\n{:<width$}{head} ENTRIES  SHARE    NEW/S  REFUSED  EVICTED FAILED", "SOURCE")?;
-    let mut row = |src: &str, of: Option<u32>, entries: u64, new_per_s: f64, sums: &Sums| {
-        let share =
-            if snapshot.entries == 0 { 0.0 } else { entries as f64 * 100.0 / snapshot.entries as f64 };
-        let (netns, Sums { refused, evicted, failed, .. }) = (netns(of), sums);
-        write!(out, "{src:<width$}{netns} {entries:>7} {share:>5.1}% {new_per_s:>8.1} ")?;
-        writeln!(out, "{refused:>8} {evicted:>8} {failed:>6}")
-    };
-    for (src, it) in src.iter().zip(&snapshot.table.rows) {
-        let Key::Source(_, netns) = it.key else { continue };
-        row(src, Some(netns), it.entries, it.new_per_s, &it.sums)?;
-    }
-    let other = &snapshot.table.other;
-    row("other", None, other.entries, other.new_per_s, &other.sums)
 }
 
 /// What a state means, where its name needs it.
