@@ -56,6 +56,12 @@ fn a_mistake_is_one_line() -> Result<()> {
         (&["watch", "--duration", "soon"], "10s"),
         (&["watch", "-o", "xml"], "json"),
         (&["top", "--once", "--interval", "0"], "500ms"),
+        (&["top", "--once", "-n", "3"], "--count"),
+        (&["top", "--by", "colour"], "destinations"),
+        (&["top", "--sort", "size"], "entries"),
+        (&["top", "--prefix", "33"], "24,64"),
+        (&["top", "--once", "-m", "1"], "watch --mark"),
+        (&["top", "--once", "--focus", "here"], "here"),
         (&["wacth"], "wacth"),
         (&["watch", "--no-such-option"], "--no-such-option"),
     ];

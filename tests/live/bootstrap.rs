@@ -93,7 +93,7 @@ fn attach(backend: &str) -> Result<Watcher> {
     let ended = watch.stop(Signal::INT)?;
     println!("{backend}: bootstrapped after {walked:?}");
     exact::expect_faultless(backend, ended.summary()?)?;
-    Watcher::top(INTERVAL, &["--backend", backend, "-n", "5000", "--audit", "3s"])
+    Watcher::top(INTERVAL, &["--backend", backend, "--rows", "5000", "--audit", "3s"])
 }
 
 fn compare(backend: &str, top: Watcher, listed: &[Listed; 2]) -> Result<()> {
@@ -157,7 +157,7 @@ fn a_million_entries_are_known() -> Result<()> {
     let (resident, peak) = exact::memory(&watch)?;
     let ended = watch.stop(Signal::INT)?;
     lab::expect_lossless(&ended)?;
-    let top = Watcher::top(Duration::from_secs(10), &["--backend", backend, "-n", "5000"])?;
+    let top = Watcher::top(Duration::from_secs(10), &["--backend", backend, "--rows", "5000"])?;
     let document = top.finish(lab::LONG)?.document()?;
     println!(
         "{backend}: {MILLION} entries known after {walked:?}; resident {resident} KiB, at most {peak} KiB"

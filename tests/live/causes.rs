@@ -175,7 +175,7 @@ fn what_a_rule_drops_is_no_failure() -> Result<()> {
         let lab = Lab::new(LARGE, LARGE)?;
         lab.gateway.drop_forwarded("meta l4proto udp")?;
         let flood = lab::crowd(false, 5_000);
-        let arguments = ["--backend", backend, "-n", "1000"];
+        let arguments = ["--backend", backend, "--rows", "1000"];
         let top = Watcher::top(INTERVAL, &arguments)?;
         let outcome = Outcome::of(&lab, backend, || flood.send(&lab.gateway).map(drop))?;
         let document = top.stop(Signal::INT)?.document()?;

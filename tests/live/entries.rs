@@ -27,7 +27,7 @@ fn entries_by_source_are_those_of_the_kernel() -> Result<()> {
 fn compare_sources(backend: &str, evicting: bool) -> Result<()> {
     let max = if evicting { SMALL } else { LARGE };
     let lab = Lab::new(max, if evicting { BUCKETS } else { LARGE })?;
-    let top = Watcher::top(INTERVAL, &["--backend", backend, "-n", "1000"])?;
+    let top = Watcher::top(INTERVAL, &["--backend", backend, "--rows", "1000"])?;
     for ipv6 in [false, true] {
         lab::crowd(ipv6, 6_000).send(&lab.gateway)?;
     }

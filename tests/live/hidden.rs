@@ -62,7 +62,7 @@ fn entries_that_were_there_before_are_known_by_dumps() -> Result<()> {
     let traffic = [more_traffic(gateways[0], false)?, more_traffic(gateways[1], true)?];
     let mut tops = Vec::new();
     for backend in lab::backends() {
-        let arguments = ["--backend", backend, "-n", "5000", "--audit", "2s"];
+        let arguments = ["--backend", backend, "--rows", "5000", "--audit", "2s"];
         tops.push((backend, Watcher::top(INTERVAL, &arguments).context(backend)?));
     }
     std::thread::sleep(BOOTSTRAPPED);

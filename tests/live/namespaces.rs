@@ -73,7 +73,7 @@ fn two_hundred_come_and_go() -> Result<()> {
     }
     let _limits = Limits::set(LARGE, LARGE)?;
     let top = |backend: &&'static str| {
-        let top = Watcher::top(INTERVAL, &["--backend", *backend, "-n", "1000", "--audit", "2s"])?;
+        let top = Watcher::top(INTERVAL, &["--backend", *backend, "--rows", "1000", "--audit", "2s"])?;
         Ok((*backend, top))
     };
     let tops = lab::backends().iter().map(top).collect::<Result<Vec<_>>>()?;
@@ -125,7 +125,7 @@ fn one_without_a_name_is_called_after_a_process_in_it() -> Result<()> {
 
 /// A fresh `top` knows them all, with names and entries.
 fn expect_named(named: &[Named]) -> Result<()> {
-    let top = Watcher::top(INTERVAL, &["-n", "1000"])?;
+    let top = Watcher::top(INTERVAL, &["--rows", "1000"])?;
     thread::sleep(CENSUS);
     let document = top.stop(Signal::INT)?.document()?;
     let rows = rows(&document)?;
@@ -142,7 +142,7 @@ fn expect_named(named: &[Named]) -> Result<()> {
 fn wait_until_gone(gone: &BTreeSet<u32>) -> Result<()> {
     let mut left = 0;
     let all_gone = kernel::until(LONG, || {
-        let top = Watcher::top(Duration::from_secs(1), &["-n", "1000"])?;
+        let top = Watcher::top(Duration::from_secs(1), &["--rows", "1000"])?;
         let document = top.finish(LONG)?.document()?;
         left = rows(&document)?.keys().filter(|inum| gone.contains(inum)).count();
         Ok(left == 0)

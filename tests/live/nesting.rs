@@ -34,7 +34,7 @@ fn nothing_is_wrong_after_an_audit() -> Result<()> {
     let audit = format!("{}s", AUDIT.as_secs());
     let mut tops = Vec::new();
     for backend in lab::backends() {
-        let arguments = ["--backend", backend, "-n", "1000", "--audit", &audit];
+        let arguments = ["--backend", backend, "--rows", "1000", "--audit", &audit];
         tops.push((backend, Watcher::top(INTERVAL, &arguments).context(backend)?));
     }
     for round in 1..=ROUNDS {

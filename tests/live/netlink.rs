@@ -25,7 +25,7 @@ fn wanted() -> bool {
 
 /// A `top` inside the router: the backend knows its own namespace only.
 fn top(lab: &Lab) -> Result<Watcher> {
-    let arguments = [BACKEND.as_slice(), &AUDIT, &["-n", "1000"]].concat();
+    let arguments = [BACKEND.as_slice(), &AUDIT, &["--rows", "1000"]].concat();
     lab.gateway.router.run(|| Watcher::top(INTERVAL, &arguments))
 }
 

@@ -19,7 +19,7 @@ fn two_gateways_are_told_apart() -> Result<()> {
         // One in a namespace of its own, one in the first namespace, as on a real gateway.
         let calm = Gateway::new(Router::Here)?;
         let watcher = Watcher::watch(&["--backend", backend])?;
-        let top = Watcher::top(INTERVAL, &["--backend", backend, "-n", "1000"])?;
+        let top = Watcher::top(INTERVAL, &["--backend", backend, "--rows", "1000"])?;
         let hog = Hog::new(&full.gateway, false)?;
         let _held = hog.hold(SMALL as usize, Gateway::source(false, 99), SOON)?;
         // The same tuples in both: only the namespace differs.

@@ -25,7 +25,7 @@ fn lose_and_repair(backend: &str) -> Result<()> {
     let lab = Lab::new(LARGE, LARGE)?;
     lab::keep_entries(&lab.gateway.router)?;
     // An audit every hour: only the loss can be why there is one.
-    let arguments = ["--backend", backend, "--entries-ring", "4096", "-n", "1000", "--audit", "1h"];
+    let arguments = ["--backend", backend, "--entries-ring", "4096", "--rows", "1000", "--audit", "1h"];
     let top = Watcher::top(INTERVAL, &arguments)?;
     let (mut over, mut packets) = (0, 0);
     for ipv6 in [false, true] {

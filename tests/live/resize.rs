@@ -28,7 +28,7 @@ fn a_table_that_is_resized_is_walked_to_the_end() -> Result<()> {
     lab.settle()?;
     let mut tops = Vec::new();
     for backend in lab::backends() {
-        let arguments = ["--backend", backend, "-n", "1000", "--audit", "1s"];
+        let arguments = ["--backend", backend, "--rows", "1000", "--audit", "1s"];
         tops.push((backend, Watcher::top(INTERVAL, &arguments).context(backend)?));
     }
     let resized = resize_under_traffic(&lab)?;

@@ -36,7 +36,7 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one table and end: as soon as all entries are known, or after the interval if one is given
-    #[arg(short = '1', long, visible_alias = "single", conflicts_with = "batch")]
+    #[arg(short = '1', long, visible_alias = "single", conflicts_with_all = ["batch", "count"])]
     once: bool,
 
     /// Print a table after every interval, without a terminal

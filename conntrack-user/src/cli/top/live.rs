@@ -67,7 +67,8 @@ pub fn run(
     query: Query,
     interval: Duration,
 ) -> Result<(), Failure> {
-    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if is_dumb || !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Failure::Usage(
             "the live view needs a terminal: add --once for one table, or -b for one after every interval"
                 .to_owned(),
