@@ -236,6 +236,18 @@ fn every_view_has_its_table() {
 }
 
 #[test]
+fn the_last_incidents_are_lines_of_watch() {
+    let (mut engine, told) = testing::story();
+    let mut snapshot = testing::snapshot(&mut engine, 1, &Filter::default());
+    assert!(!written(|out| top(out, &snapshot)).contains("refused table_full"));
+    snapshot.recent = told.iter().rev().copied().collect();
+    let text = written(|out| top(out, &snapshot));
+    let lines = told.iter().rev().take(9).map(line).collect::<Vec<_>>();
+    let shown = text.lines().filter(|shown| lines.iter().any(|line| shown.ends_with(line))).count();
+    assert_eq!(shown, 9, "{text}");
+}
+
+#[test]
 fn a_close_look() {
     let src = connection(5).src;
     let text = asked(Query { focus: Some(Focus { netns: 1, src }), ..Query::default() });

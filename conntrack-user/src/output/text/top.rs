@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::super::time::{Rfc3339, Span};
 use super::close::close;
 use super::table::table;
-use super::{episode, level, statistics, worth_a_line};
+use super::{episode, level, notice, statistics, worth_a_line};
 use crate::engine::query::View;
 use crate::engine::saturation::State;
 use crate::engine::snapshot::{NetnsRow, Snapshot};
@@ -28,7 +28,23 @@ pub fn top(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     if let Some(close) = &snapshot.focus {
         self::close(out, close, snapshot.wall)?;
     }
+    incidents(out, snapshot)?;
     episodes(out, snapshot, LAST_EPISODES)
+}
+
+/// Incidents shown beside a table; JSON has more.
+const LAST_INCIDENTS: usize = 9;
+
+/// What happened last, newest first, as `watch` prints it; nothing if nothing did.
+fn incidents(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let incidents = snapshot.recent.iter().take(LAST_INCIDENTS);
+    for (at, it) in incidents.enumerate() {
+        if at == 0 {
+            writeln!(out)?;
+        }
+        notice(out, it, snapshot.wall)?;
+    }
+    Ok(())
 }
 
 /// Episodes shown beside a table.
