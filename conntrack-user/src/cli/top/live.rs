@@ -139,6 +139,9 @@ impl Wiring {
                         self.query = query.clone();
                         engine.ask(query);
                         self.show(engine);
+                        if self.query.needs_audits() {
+                            feed.audit();
+                        }
                     }
                 },
                 _ = stop.recv() => drop(self.to_view.send(Happening::Suspend)),
