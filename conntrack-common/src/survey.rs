@@ -75,6 +75,8 @@ pub enum AuditTrigger {
     Lost = 3,
     /// An event was missed.
     Missed = 4,
+    /// Somebody wants to see what only audits see.
+    Asked = 5,
 }
 
 /// One step of an audit.
@@ -277,6 +279,7 @@ impl AuditTrigger {
             2 => Some(Self::Interval),
             3 => Some(Self::Lost),
             4 => Some(Self::Missed),
+            5 => Some(Self::Asked),
             _ => None,
         }
     }

@@ -159,7 +159,7 @@ impl Ledger {
     /// Asks for an audit and waits for its end.
     pub fn audit(&mut self) -> Result<Duration> {
         let before = self.audits.len();
-        self.source.control.audit();
+        self.source.control.missed();
         self.until(crate::lab::SOON, "an audit ends", |ledger| Ok(ledger.audits.len() > before))
     }
 

@@ -130,7 +130,7 @@ impl Feed {
             self.source.control.examine(suspects);
         }
         if engine.wants_audit() {
-            self.source.control.audit();
+            self.source.control.missed();
         }
     }
 }

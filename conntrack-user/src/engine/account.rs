@@ -102,6 +102,7 @@ impl AuditReport {
             AuditTrigger::Interval => "interval",
             AuditTrigger::Lost => "lost",
             AuditTrigger::Missed => "missed",
+            AuditTrigger::Asked => "asked",
         }
     }
 

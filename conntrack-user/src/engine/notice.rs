@@ -168,8 +168,9 @@ pub struct Audited {
 impl Audited {
     /// Whether it says more than that all was in order, as expected.
     pub fn is_news(&self) -> bool {
-        use conntrack_common::AuditTrigger::Interval;
-        self.abandoned || self.report.trigger != Interval || self.report.repaired.total() > 0
+        use conntrack_common::AuditTrigger::{Asked, Interval};
+        let expected = matches!(self.report.trigger, Interval | Asked);
+        self.abandoned || !expected || self.report.repaired.total() > 0
     }
 }
 

@@ -162,13 +162,16 @@ mod tests {
 
     #[test]
     fn an_audit_that_finds_nothing_is_no_news() {
-        use conntrack_common::AuditTrigger::{Attached, Interval};
+        use conntrack_common::AuditTrigger::{Asked, Attached, Interval};
         let (_, told) = testing::audited_story();
         let audited = told.iter().find_map(|it| if let Notice::Audited(it) = it { Some(*it) } else { None });
         let Audited { mut report, .. } = audited.expect("told");
-        (report.repaired, report.trigger) = (Default::default(), Interval);
+        report.repaired = Default::default();
         let mut recent = Recent::new(true);
-        recent.note(&Notice::Audited(Audited { report, abandoned: false }));
+        for trigger in [Interval, Asked] {
+            report.trigger = trigger;
+            recent.note(&Notice::Audited(Audited { report, abandoned: false }));
+        }
         assert_eq!(recent.passing(&Filter::default()), []);
         report.trigger = Attached;
         recent.note(&Notice::Audited(Audited { report, abandoned: false }));

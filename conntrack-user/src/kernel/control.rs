@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use conntrack_common::AuditTrigger;
+
 /// A handle on a source. Nothing is answered here: what comes of it is in the batches.
 #[derive(Clone, Debug, Default)]
 pub struct Control(Arc<Shared>);
@@ -12,7 +14,9 @@ pub struct Control(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    audit: AtomicBool,
+    /// Whether an audit is asked for because an event was missed, and whether to see what only audits see.
+    missed: AtomicBool,
+    asked: AtomicBool,
     suspects: Mutex<Option<Vec<u64>>>,
 }
 
@@ -23,8 +27,13 @@ impl Control {
     }
 
     /// Asks for an audit, because an event was missed.
+    pub fn missed(&self) {
+        self.0.missed.store(true, Relaxed);
+    }
+
+    /// Asks for an audit, to see what only audits see.
     pub fn audit(&self) {
-        self.0.audit.store(true, Relaxed);
+        self.0.asked.store(true, Relaxed);
     }
 
     /// Answers the walk of an audit: these entries it has not seen, by the addresses of their `nf_conn`s.
@@ -37,9 +46,14 @@ impl Control {
         self.0.stop.load(Relaxed)
     }
 
-    /// Whether an audit was asked for since the last call.
-    pub(super) fn take_audit(&self) -> bool {
-        self.0.audit.swap(false, Relaxed)
+    /// Why an audit was asked for since the last call, if it was.
+    pub(super) fn take_audit(&self) -> Option<AuditTrigger> {
+        let [missed, asked] = [&self.0.missed, &self.0.asked].map(|flag| flag.swap(false, Relaxed));
+        match (missed, asked) {
+            (true, _) => Some(AuditTrigger::Missed),
+            (false, true) => Some(AuditTrigger::Asked),
+            (false, false) => None,
+        }
     }
 
     /// The answer, once it is there.

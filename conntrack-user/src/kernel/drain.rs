@@ -240,8 +240,9 @@ impl Drain {
             self.watch_chains();
         }
         let missed = self.readings.misses(&self.attached, ktime_ns, last, &mut self.incident_bytes);
-        if missed || self.control.take_audit() {
-            self.want_audit(AuditTrigger::Missed);
+        let asked = self.control.take_audit();
+        if let Some(trigger) = if missed { Some(AuditTrigger::Missed) } else { asked } {
+            self.want_audit(trigger);
         }
         let counts = matches!(self.attached.census, Census::Sysctl);
         self.readings.statistics(ktime_ns, last, counts, &mut self.incident_bytes);

@@ -44,9 +44,9 @@ impl Audits {
         Self { pace: Pace::new(interval), number: 0, events: Events::Off, walked: None }
     }
 
-    /// Something was missed.
-    pub fn want(&mut self) {
-        self.pace.wanted = true;
+    /// A dump is asked for.
+    pub fn want(&mut self, trigger: AuditTrigger) {
+        self.pace.wanted.get_or_insert(trigger);
     }
 
     /// All that was learned is void.

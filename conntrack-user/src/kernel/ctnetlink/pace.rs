@@ -36,8 +36,8 @@ pub struct Pace {
     /// When the last dump began, the CPU time it cost (the kernel makes it while we read it, on our thread), and
     /// how many events had been lost by then.
     last: Option<(u64, Duration, u64)>,
-    /// Somebody found that something was missed.
-    pub wanted: bool,
+    /// Why a dump is asked for, if it is.
+    pub wanted: Option<AuditTrigger>,
 }
 
 /// Dumps cost a twentieth of a CPU at most, or a fourth while they repair.
@@ -53,7 +53,7 @@ const SILENT_ENTRIES: Duration = Duration::from_secs(5);
 
 impl Pace {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, last: None, wanted: false }
+        Self { interval, last: None, wanted: None }
     }
 
     /// Why a dump is due, if it is.
@@ -71,17 +71,19 @@ impl Pace {
             None
         } else if lost > lost_before {
             Some(AuditTrigger::Lost)
-        } else if self.wanted {
-            Some(AuditTrigger::Missed)
+        } else if self.wanted == Some(AuditTrigger::Missed) {
+            self.wanted
+        } else if since < interval.max(cost * SHARE) {
+            self.wanted.filter(|_| since >= cost * SHARE)
         } else {
-            (since >= interval.max(cost * SHARE)).then_some(AuditTrigger::Interval)
+            Some(AuditTrigger::Interval)
         }
     }
 
     /// A dump has been made.
     pub fn done(&mut self, began_ns: u64, cost: Duration, lost_before: u64) {
         self.last = Some((began_ns, cost, lost_before));
-        self.wanted = false;
+        self.wanted = None;
     }
 
     /// The next is to be as if it were the first.
@@ -128,11 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_wanted_costs_no_more_than_what_is_due() {
+        let mut pace = after(Duration::from_millis(100));
+        pace.wanted = Some(AuditTrigger::Asked);
+        assert_eq!(pace.due(2 * SECOND - 1, 7, Events::On, false), None);
+        assert_eq!(pace.due(2 * SECOND, 7, Events::On, false), Some(AuditTrigger::Asked));
+        assert_eq!(pace.due(60 * SECOND, 7, Events::On, false), Some(AuditTrigger::Interval));
+    }
+
+    #[test]
     fn a_loss_or_a_miss_is_repaired_within_a_second() {
         let mut pace = after(Duration::from_millis(10));
         assert_eq!(pace.due(SECOND - 1, 8, Events::On, false), None);
         assert_eq!(pace.due(SECOND, 8, Events::On, false), Some(AuditTrigger::Lost));
-        pace.wanted = true;
+        pace.wanted = Some(AuditTrigger::Missed);
         assert_eq!(pace.due(SECOND, 7, Events::On, false), Some(AuditTrigger::Missed));
         pace.done(SECOND, Duration::ZERO, 8);
         assert_eq!(pace.due(3 * SECOND, 8, Events::On, false), None);

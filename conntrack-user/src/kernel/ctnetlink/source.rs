@@ -187,8 +187,8 @@ impl Watch {
 
     /// Does what was asked for; false if that is the end, or nobody listens any more.
     fn goes_on(&mut self) -> Result<bool> {
-        if self.control.take_audit() {
-            self.audits.want();
+        if let Some(trigger) = self.control.take_audit() {
+            self.audits.want(trigger);
         }
         if let Some(suspects) = self.control.take_suspects() {
             self.answer(&suspects)?;
