@@ -71,6 +71,8 @@ pub enum Happening {
     Redraw,
     /// SIGTSTP came.
     Suspend,
+    /// SIGCONT came.
+    Continue,
     /// SIGTERM came, or the engine has ended.
     End,
 }
@@ -117,13 +119,14 @@ pub fn run(
                 Effect::Write => write(&mut app, &screen)?,
                 Effect::Redraw => screen.clear()?,
                 Effect::Suspend => screen.suspend()?,
+                Effect::Resume => screen.resume()?,
             }
         }
         if app.names && !asks_names {
             asks_names = true;
             names::start(app.book.clone(), names::Sources::of_this_machine(), sender.clone())?;
         }
-        if app.take_changed() {
+        if !screen.is_suspended() && app.take_changed() {
             screen.draw(&mut app)?;
         }
         // We hold a sender ourselves, so there is always one.

@@ -116,7 +116,9 @@ struct Wiring {
 impl Wiring {
     /// A picture after every interval, and at once when something else is asked for.
     async fn run(mut self, feed: &mut Feed, engine: &mut Engine) -> Result<()> {
-        let mut stop = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).context("listen for SIGTSTP")?;
+        let listen = |to: Signal| signal(SignalKind::from_raw(to.as_raw()));
+        let mut stop = listen(Signal::TSTP).context("listen for SIGTSTP")?;
+        let mut goes_on = listen(Signal::CONT).context("listen for SIGCONT")?;
         let mut due = every(self.interval);
         loop {
             tokio::select! {
@@ -145,6 +147,7 @@ impl Wiring {
                     }
                 },
                 _ = stop.recv() => drop(self.to_view.send(Happening::Suspend)),
+                _ = goes_on.recv() => drop(self.to_view.send(Happening::Continue)),
             }
         }
     }

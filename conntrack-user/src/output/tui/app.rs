@@ -27,8 +27,10 @@ pub enum Effect {
     Write,
     /// Clear the terminal and draw everything.
     Redraw,
-    /// Leave the terminal, stop, and come back.
+    /// Leave the terminal and stop.
     Suspend,
+    /// Take the terminal again, whoever had it meanwhile.
+    Resume,
 }
 
 /// What covers the views.
@@ -148,9 +150,10 @@ impl App {
             Happening::Input(Event::Key(event)) if event.kind != KeyEventKind::Release => self.press(event),
             Happening::Input(Event::Resize(..)) | Happening::Redraw => self.changed = true,
             Happening::Input(_) => {}
-            Happening::Suspend => {
+            Happening::Suspend => self.effect(Effect::Suspend),
+            Happening::Continue => {
                 self.changed = true;
-                self.effect(Effect::Suspend);
+                self.effect(Effect::Resume);
             }
             Happening::End => self.effect(Effect::Act(Action::Quit)),
         }

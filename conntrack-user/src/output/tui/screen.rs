@@ -27,6 +27,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// The terminal while it is ours.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    suspended: bool,
 }
 
 impl Screen {
@@ -36,7 +37,7 @@ impl Screen {
         take()?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, io::stdout()));
         let terminal = Terminal::new(backend).inspect_err(|_| give_back())?;
-        Ok(Self { terminal })
+        Ok(Self { terminal, suspended: false })
     }
 
     /// Draws what differs from what is on the screen.
@@ -70,12 +71,27 @@ impl Screen {
         Ok(Rect::from((Position::ORIGIN, self.terminal.size()?)))
     }
 
-    /// Gives the terminal back, stops this process, and takes the terminal again when it goes on.
+    /// Gives the terminal back and stops this process.
+    ///
+    /// The kernel may hand the signal to another thread, and stop this one a moment later: what comes after it must wait
+    /// for SIGCONT, not for the next line.
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
-        kill_process(getpid(), Signal::STOP)?;
+        self.suspended = true;
+        Ok(kill_process(getpid(), Signal::STOP)?)
+    }
+
+    /// Takes the terminal again, whoever had it meanwhile: after SIGSTOP it was not given back.
+    pub fn resume(&mut self) -> io::Result<()> {
+        give_back();
+        self.suspended = false;
         take()?;
         self.clear()
+    }
+
+    /// Whether the terminal is somebody else's for now.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
     }
 }
 

@@ -61,6 +61,7 @@ fn keys_that_act_on_the_world_have_their_effects() {
     assert_eq!(control(&mut app, 'l'), [Effect::Redraw]);
     assert_eq!(press(&mut app, KeyCode::Char('w')), [Effect::Write]);
     assert_eq!(app.handle(Happening::Suspend), [Effect::Suspend]);
+    assert_eq!(app.handle(Happening::Continue), [Effect::Resume]);
     assert_eq!(app.handle(Happening::End), act(Action::Quit));
 }
 
