@@ -21,7 +21,7 @@ const ENTRIES: u64 = LARGE as u64;
 /// Each of two floods, which run at the same time.
 const SOURCES: u32 = 2_000;
 /// The machine is shared: of each the best counts.
-const TURNS: usize = 3;
+const TURNS: usize = 5;
 /// Of the runbook, with the addresses of `conntrack -L` found by their name: not every line has the same fields.
 const PIPELINE: &str = "conntrack -L 2>/dev/null \
     | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^src=/) { print substr($i, 5); break } }' \
