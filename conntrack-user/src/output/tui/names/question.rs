@@ -102,7 +102,8 @@ impl Asking {
             if !self.open.values().any(|open| open.server == server) {
                 continue;
             }
-            // One wait at most, then whatever else is there.
+            // One wait at most, then whatever else is there. Should a mode not be set, this thread waits once more or once
+            // less, and nobody waits for it.
             let _ = socket.set_nonblocking(false);
             while let Ok(length) = socket.recv(&mut bytes) {
                 let _ = socket.set_nonblocking(true);
