@@ -21,6 +21,7 @@ pub mod notice;
 mod pass;
 pub mod query;
 mod recent;
+pub mod recorded;
 pub mod saturation;
 pub mod snapshot;
 pub mod sources;

@@ -11,6 +11,8 @@ use conntrack_common::{
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
 
+use super::recorded::{Recorded, RecordedKind};
+
 /// One record of either ring, where it lies: the bytes owe nobody an alignment.
 #[derive(Clone, Copy)]
 pub enum Record<'a> {
@@ -44,6 +46,8 @@ pub enum Record<'a> {
     NetnsName(&'a Unalign<NetnsName>),
     /// conntrack was unloaded, or is there again.
     Gap(&'a Unalign<Gap>),
+    /// What only recordings hold.
+    Recorded(Recorded<'a>),
 }
 
 impl Record<'_> {
@@ -66,6 +70,7 @@ impl Record<'_> {
             Self::Missed(record) => record.get().ktime_ns,
             Self::NetnsName(record) => record.get().ktime_ns,
             Self::Gap(record) => record.get().ktime_ns,
+            Self::Recorded(record) => record.ktime_ns(),
         }
     }
 }
@@ -101,12 +106,12 @@ pub enum DecodeError {
         byte: u8,
     },
     /// The stream ends inside a record.
-    #[error("the stream ends {left} bytes into a {kind:?} record (offset {offset})")]
+    #[error("the stream ends {left} bytes into a record of kind {kind} (offset {offset})")]
     ShortTail {
         /// Where the record begins.
         offset: usize,
-        /// What it would have been.
-        kind: Kind,
+        /// The number of its kind.
+        kind: u8,
         /// How many bytes there are.
         left: usize,
     },
@@ -155,8 +160,25 @@ impl<'a> Records<'a> {
                 self.rest = rest;
                 Ok(record)
             }
-            Err(_) => Err(DecodeError::ShortTail { offset: self.offset(), kind, left: self.rest.len() }),
+            Err(_) => {
+                Err(DecodeError::ShortTail { offset: self.offset(), kind: kind as u8, left: self.rest.len() })
+            }
         }
+    }
+}
+
+impl<'a> Records<'a> {
+    #[cold]
+    fn read_recorded(&mut self, byte: u8) -> Result<Record<'a>, DecodeError> {
+        let offset = self.offset();
+        let Some(kind) = RecordedKind::from_byte(byte) else {
+            return Err(DecodeError::UnknownKind { offset, byte });
+        };
+        let left = self.rest.len();
+        let (record, rest) =
+            Recorded::read(kind, self.rest).ok_or(DecodeError::ShortTail { offset, kind: byte, left })?;
+        self.rest = rest;
+        Ok(Record::Recorded(record))
     }
 }
 
@@ -182,7 +204,7 @@ impl<'a> Iterator for Records<'a> {
             Some(kind @ Kind::Missed) => self.read(kind).map(Record::Missed),
             Some(kind @ Kind::NetnsName) => self.read(kind).map(Record::NetnsName),
             Some(kind @ Kind::Gap) => self.read(kind).map(Record::Gap),
-            None => Err(DecodeError::UnknownKind { offset: self.offset(), byte }),
+            None => self.read_recorded(byte),
         };
         if record.is_err() {
             self.rest = &[];
@@ -295,7 +317,7 @@ mod tests {
             let items = read(Records::new(&stream[..stream.len() - 1]));
             let left = stream.len() - 25;
             assert_eq!(items.len(), 2);
-            assert_eq!(items[1], Err(DecodeError::ShortTail { offset: 24, kind, left }));
+            assert_eq!(items[1], Err(DecodeError::ShortTail { offset: 24, kind: kind as u8, left }));
         }
     }
 

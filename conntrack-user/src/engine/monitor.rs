@@ -262,6 +262,7 @@ impl Engine {
             Record::Missed(record) => self.missed(&record.get()),
             Record::NetnsName(record) => self.netns_name(&record.get()),
             Record::Gap(record) => self.gap(&record.get(), tell),
+            Record::Recorded(_) => {}
         }
     }
 

@@ -261,6 +261,7 @@ impl From<decode::Record<'_>> for Record {
             decode::Record::Missed(record) => Self::Missed(record.get()),
             decode::Record::NetnsName(record) => Self::NetnsName(record.get()),
             decode::Record::Gap(record) => Self::Gap(record.get()),
+            decode::Record::Recorded(_) => panic!("recordings are tested where they are made"),
         }
     }
 }
