@@ -6,7 +6,6 @@
 //!         gfp_t gfp, u32 hash);      // net/netfilter/nf_conntrack_core.c, 5.10 to 7.3
 //! ```
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use conntrack_common::{ABSENT, Cause, EarlyDrop, Kind, New, PerCpu, RefusalKey, Refused, RoomMade, Tuple};
 
 use crate::{
@@ -59,22 +58,20 @@ impl Request {
 #[inline(always)]
 pub fn returned(request: Option<Request>, ret: u64) {
     let Some(cpu) = maps::cpu() else { return };
-    // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     if request.is_none() {
         cpu.totals.unmatched += 1;
         // Without its hash nothing tells whether an early_drop was this call's: better none than a wrong one.
         cpu.early_drop.task = 0;
     }
     if is_err(ret) {
-        refused(cpu, &request.unwrap_or(Request::UNKNOWN), now);
+        refused(cpu, &request.unwrap_or(Request::UNKNOWN));
     } else {
-        allocated(cpu, &request.unwrap_or_else(|| Request::of_entry(ret)), ret, now);
+        allocated(cpu, &request.unwrap_or_else(|| Request::of_entry(ret)), ret);
     }
 }
 
 #[inline(always)]
-fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
+fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64) {
     let zone = request.zone_id();
     cpu.totals.new += 1;
     if cpu.insertion.failed == ct {
@@ -88,13 +85,13 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
             (*record).may_be_seen = 0;
             (*record).zone = zone;
             (*record).netns = request.netns;
-            (*record).ktime_ns = now;
+            (*record).ktime_ns = kernel::now();
             (*record).ct = ct;
             read_into(&raw mut (*record).tuple, request.tuple);
         }
     });
     if let Some(made_room) = early_drop::take(cpu, request.hash) {
-        maps::send_incident(cpu, now, |record: *mut RoomMade| {
+        maps::send_incident(cpu, |record: *mut RoomMade, now| {
             // SAFETY: a reserved record; every field is written.
             unsafe {
                 (*record).kind = Kind::RoomMade as u8;
@@ -111,7 +108,7 @@ fn allocated(cpu: &mut PerCpu, request: &Request, ct: u64, now: u64) {
 }
 
 #[inline(always)]
-fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
+fn refused(cpu: &mut PerCpu, request: &Request) {
     let mut count = ABSENT;
     let mut tuple = Tuple::ZERO;
     if request.net != 0 {
@@ -126,8 +123,7 @@ fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
         Cause::NoMemory => cpu.totals.refused_no_memory += 1,
         Cause::Ctnetlink => cpu.totals.refused_ctnetlink += 1,
     }
-    maps::ledger(&RefusalKey { netns: request.netns, l3num: u32::from(tuple.l3num), src: tuple.src }, now);
-    maps::send_incident(cpu, now, |record: *mut Refused| {
+    let now = maps::send_incident(cpu, |record: *mut Refused, now| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Refused as u8;
@@ -140,6 +136,7 @@ fn refused(cpu: &mut PerCpu, request: &Request, now: u64) {
             (*record).tuple = tuple;
         }
     });
+    maps::ledger(&RefusalKey { netns: request.netns, l3num: u32::from(tuple.l3num), src: tuple.src }, now);
 }
 
 /// Only two things make the allocation fail: a full table, where `early_drop` is asked first and finds

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, bpf_loop},
+    helpers::bpf_loop,
     macros::{map, raw_tracepoint},
     maps::Array,
     programs::RawTracePointContext,
@@ -94,8 +94,6 @@ fn next(turn: &mut Turn<'_>) -> bool {
 
 #[inline(always)]
 fn report(cpu: &mut PerCpu, run: &mut CensusRun, net: u64) {
-    // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     let netns = kernel::netns(net);
     let count = kernel::count(net);
     let max = kernel::max();
@@ -105,7 +103,7 @@ fn report(cpu: &mut PerCpu, run: &mut CensusRun, net: u64) {
     if count != ABSENT {
         run.entries += u64::from(count);
     }
-    maps::send_incident(cpu, now, |record: *mut Count| {
+    maps::send_incident(cpu, |record: *mut Count, now| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Count as u8;

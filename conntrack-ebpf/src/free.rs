@@ -6,7 +6,6 @@
 //!
 //! Hooked at entry, while the entry is intact and still counted. Templates never come here.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use conntrack_common::{ABSENT, End, Evicted, Free, Kind, PerCpu};
 
 use crate::{
@@ -19,15 +18,14 @@ use crate::{
 #[inline(always)]
 pub fn entered(ct: u64) {
     let Some(cpu) = maps::cpu() else { return };
-    // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     let status = kernel::status(ct);
     let for_hash = early_drop::victim(cpu, ct);
     cpu.totals.freed += 1;
-    let mut end = End::Other;
+    // 0 rather than an option: what that leaves unset, 5.10's verifier sees read.
+    let (mut end, mut evicted_ktime_ns) = (End::Other, 0);
     if let Some(hash) = for_hash {
         cpu.totals.evicted += 1;
-        evicted(cpu, ct, status, hash, now);
+        evicted_ktime_ns = evicted(cpu, ct, status, hash);
         end = End::Evicted;
     } else if status & CONFIRMED == 0 {
         end = unconfirmed(cpu, ct, status);
@@ -40,7 +38,7 @@ pub fn entered(ct: u64) {
             (*record).end = end as u8;
             (*record).status = status as u16;
             (*record).mark = mark;
-            (*record).ktime_ns = now;
+            (*record).ktime_ns = if evicted_ktime_ns == 0 { kernel::now() } else { evicted_ktime_ns };
             (*record).ct = ct;
         }
     });
@@ -57,8 +55,9 @@ fn unconfirmed(cpu: &mut PerCpu, ct: u64, status: u32) -> End {
     }
 }
 
+/// Tells it, and when it was.
 #[inline(always)]
-fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32, now: u64) {
+fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32) -> u64 {
     let net = kernel::net(ct);
     let netns = kernel::netns(net);
     let zone = kernel::zone(ct);
@@ -66,7 +65,7 @@ fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32, now: u64) {
     let max = kernel::max();
     let mark = mark(ct);
     let tuple = kernel::original(ct);
-    maps::send_incident(cpu, now, |record: *mut Evicted| {
+    maps::send_incident(cpu, |record: *mut Evicted, now| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Evicted as u8;
@@ -83,7 +82,7 @@ fn evicted(cpu: &mut PerCpu, ct: u64, status: u32, hash: u32, now: u64) {
             (*record).hash = hash;
             (*record).reserved2 = 0;
         }
-    });
+    })
 }
 
 #[inline(always)]

@@ -11,7 +11,6 @@
 //! anything is the clash; a chain too long has no call of its own. So its return is hooked only once the table
 //! is so loaded that chains may be too long: the loader attaches it then.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use conntrack_common::{InsertCause, InsertFailed, Kind, PerCpu, Tuple};
 
 use crate::{
@@ -122,8 +121,6 @@ pub fn was_refused(cpu: &mut PerCpu, ct: u64, status: u32) -> bool {
 /// Counts it and tells it.
 #[inline(always)]
 fn failed(cpu: &mut PerCpu, ct: u64, cause: InsertCause) {
-    // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     match cause {
         InsertCause::Clash => cpu.totals.failed_clash += 1,
         InsertCause::ChainTooLong => cpu.totals.failed_chain_too_long += 1,
@@ -131,7 +128,7 @@ fn failed(cpu: &mut PerCpu, ct: u64, cause: InsertCause) {
         InsertCause::Dying => cpu.totals.failed_dying += 1,
     }
     let (zone, netns, status) = (kernel::zone(ct), kernel::netns(kernel::net(ct)), kernel::status(ct));
-    maps::send_incident(cpu, now, |record: *mut InsertFailed| {
+    maps::send_incident(cpu, |record: *mut InsertFailed, now| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::InsertFailed as u8;

@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
 use conntrack_common::{ABSENT, ENTRY_BYTES, Settings};
 
 /// Written by the loader, frozen before load.
@@ -23,6 +23,13 @@ pub(crate) use setting;
 pub fn is_err(pointer: u64) -> bool {
     const MAX_ERRNO: u64 = 4095;
     pointer >= MAX_ERRNO.wrapping_neg()
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Reads a `T` at a kernel address; zeroes if it cannot be read, as the helper leaves them.

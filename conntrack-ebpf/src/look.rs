@@ -2,11 +2,11 @@
 
 use core::{arch::asm, mem::offset_of};
 
-use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::bpf_ktime_get_ns};
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use conntrack_common::{ABSENT, Kind, Seen, Tuple};
 
 use crate::{
-    kernel::{Entry, read, setting},
+    kernel::{self, Entry, read, setting},
     maps,
 };
 
@@ -34,13 +34,13 @@ pub fn look(ct: u64, report: Report, netns_of: impl FnOnce(u64) -> u32) -> bool 
     }
     let (original, net_at, status_at) = (setting!(ct_tuple), setting!(ct_net), setting!(ct_status));
     let record = place.as_mut_ptr();
-    // SAFETY: a reserved record; every field is written. The helper has no preconditions.
+    // SAFETY: a reserved record; every field is written.
     unsafe {
         (*record).kind = Kind::Seen as u8;
         (*record).alive = u8::from(alive);
         (*record).zone = if alive { zone(&entry) } else { 0 };
         (*record).netns = if alive { netns_of(entry.at(net_at)) } else { 0 };
-        (*record).ktime_ns = bpf_ktime_get_ns();
+        (*record).ktime_ns = kernel::now();
         (*record).ct = ct;
         (*record).tuple = if alive { entry.at(original) } else { Tuple::ZERO };
         (*record).confirmed_unix_ns = if alive { confirmed_unix_ns(&entry) } else { 0 };

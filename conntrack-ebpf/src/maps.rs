@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use conntrack_common::{PerCpu, RefusalKey, Refusals};
 
-use crate::kernel::setting;
+use crate::kernel::{self, setting};
 
 /// New and Free of every CPU and what the walk sees, in order. The loader sets the size.
 #[map(name = "CTW_ENTRIES")]
@@ -81,13 +81,19 @@ pub fn send_entry<T: 'static>(cpu: &mut PerCpu, fill: impl FnOnce(*mut T)) {
     }
 }
 
-/// Sends a record of the incidents ring, and wakes its consumer unless that happened a moment ago.
+/// Sends a record of the incidents ring, written by `fill` with its stamp, and wakes its consumer unless that happened
+/// a moment ago; returns the stamp.
+///
+/// The stamp is taken when the record has its place, as `fill` is to do in [`send_entry`]: a consumer that has read
+/// all places taken by a time knows everything stamped before it.
 #[inline(always)]
-pub fn send_incident<T: 'static>(cpu: &mut PerCpu, now: u64, fill: impl FnOnce(*mut T)) {
-    let wake = now.wrapping_sub(LAST_WAKE_NS.get()) >= setting!(incident_wake_ns);
-    match INCIDENTS.reserve::<T>(0) {
+pub fn send_incident<T: 'static>(cpu: &mut PerCpu, fill: impl FnOnce(*mut T, u64)) -> u64 {
+    let place = INCIDENTS.reserve::<T>(0);
+    let now = kernel::now();
+    match place {
         Some(mut record) => {
-            fill(record.as_mut_ptr());
+            fill(record.as_mut_ptr(), now);
+            let wake = now.wrapping_sub(LAST_WAKE_NS.get()) >= setting!(incident_wake_ns);
             record.submit(u64::from(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
             if wake {
                 LAST_WAKE_NS.set(now);
@@ -95,6 +101,7 @@ pub fn send_incident<T: 'static>(cpu: &mut PerCpu, now: u64, fill: impl FnOnce(*
         }
         None => count_lost(&mut cpu.totals.lost_incidents),
     }
+    now
 }
 
 /// Whether the entries ring is so full that what is not urgent waits: the rest is for what happens.

@@ -59,6 +59,8 @@ fn play_and_check(backend: &str) -> Result<()> {
     assert!(number(holder, "entries")? > held, "{episode}");
     assert_eq!(ended.of_kind("refused").count() as u64, kernel.refused());
 
+    let refused: Vec<_> = ended.of_kind("refused").map(|line| line["ktime_ns"].as_u64()).collect();
+    assert!(refused.is_sorted(), "refusals on both CPUs are told in the order of time");
     // An edge is stamped by what caused it, which is the first of its kind though not always the first line:
     // evictions wait to be told for whom.
     let first = |kind| ended.of_kind(kind).filter_map(|line| line["ktime_ns"].as_u64()).min();

@@ -11,13 +11,14 @@ use super::snapshot::Trust;
 /// which fixes its size; all sizes are multiples of eight.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// CLOCK_MONOTONIC when the drain began, in nanoseconds.
+    /// CLOCK_MONOTONIC, in nanoseconds: nothing that was stamped before comes in a later batch,
+    /// but perhaps the `Free` of an evicted entry, which has the stamp of its `Evicted`.
     pub ktime_ns: u64,
     /// How to tell the wall clock from `ktime_ns` at that time.
     pub wall: WallClock,
     /// What happens to entries, in order: `New`, `Free`, `Seen`, and the steps of audits between them.
     pub entries: Bytes,
-    /// Everything else, in no order.
+    /// Everything else, in no order; but no later batch has an incident that was stamped before one of these.
     pub incidents: Bytes,
     /// The kernel's sums since attach, when they were read with this drain (a few times a second).
     pub totals: Option<Totals>,

@@ -217,7 +217,7 @@ impl<'a> Iterator for Records<'a> {
 /// while its victim is still in the live table.
 ///
 /// Entries keep the ring's order, in which a `New` comes before its `Free`. Incidents are put into the order of
-/// time: a record is stamped before it gets its place in the ring, and another CPU may come between.
+/// time: a record is stamped once it has its place in the ring, and another CPU may come between.
 #[derive(Clone)]
 pub struct Merged<'a> {
     entries: Records<'a>,

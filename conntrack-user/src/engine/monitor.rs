@@ -139,8 +139,7 @@ impl Engine {
     /// Applies one drain of the rings and tells what happened, in the order of time but for evictions, which
     /// wait up to a second to be told for whom.
     ///
-    /// Time is taken to have reached `batch.ktime_ns`: no record still unread may be older by more than
-    /// the few microseconds between stamp and commit, else a calm is seen that was none.
+    /// Time is taken to have reached `batch.ktime_ns`.
     pub fn apply(&mut self, batch: &Batch, mut tell: impl FnMut(Notice)) {
         let mut recent = std::mem::take(&mut self.recent);
         let tell = &mut |notice| {

@@ -10,7 +10,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray};
 use bytes::BytesMut;
 use conntrack_common::{AuditTrigger, CensusRun, PerCpu, Totals};
 use rustix::{
@@ -28,7 +28,9 @@ use crate::{
         census::Census,
         clock::{self, Wall},
         control::Control,
+        incidents::Incidents,
         readings::Readings,
+        ring::Ring,
     },
 };
 
@@ -37,10 +39,6 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The same while there are incidents: the programs wake for the first of them and no sooner again than this.
 const POLL_INCIDENTS: Duration = Duration::from_millis(10);
-
-/// A wakeup comes with the first record committed, which need not be the first stamped: another CPU may be a
-/// moment late with an earlier one.
-const STRAGGLERS: Duration = Duration::from_millis(1);
 
 /// The same while an audit waits for the engine.
 const POLL_ENGINE: Duration = Duration::from_millis(2);
@@ -68,14 +66,14 @@ pub enum End {
 /// Drains one attachment.
 pub struct Drain {
     attached: Attached,
-    entries: RingBuf<MapData>,
-    incidents: RingBuf<MapData>,
+    entries: Ring,
+    incidents: Incidents,
     cpu: PerCpuArray<MapData, PerCpu>,
     readings: Readings,
     epoll: OwnedFd,
     sender: mpsc::Sender<Batch>,
     control: Control,
-    /// Split off batch by batch; see [`fill`].
+    /// Split off batch by batch; see [`Ring::fill`].
     entry_bytes: BytesMut,
     incident_bytes: BytesMut,
     last_read_ns: u64,
@@ -94,8 +92,8 @@ impl Drain {
     /// Opens the maps.
     pub fn new(mut attached: Attached, sender: mpsc::Sender<Batch>, control: Control) -> Result<Self> {
         let mut map = |name| attached.ebpf.take_map(name).with_context(|| format!("no map {name}"));
-        let entries = RingBuf::try_from(map("CTW_ENTRIES")?)?;
-        let incidents = RingBuf::try_from(map("CTW_INCIDENTS")?)?;
+        let entries = Ring::new(map("CTW_ENTRIES")?)?;
+        let incidents = Incidents::new(Ring::new(map("CTW_INCIDENTS")?)?);
         let cpu = PerCpuArray::try_from(map("CTW_CPU")?)?;
         let ledger = HashMap::try_from(map("CTW_REFUSALS")?)?;
         let readings = Readings::new(ledger, attached.statistics.take());
@@ -103,7 +101,7 @@ impl Drain {
         // Edge-triggered: only a program's wakeup counts. The level is up whenever a ring holds data, which
         // under load is always, and would turn sleeping into spinning.
         let wakeups = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        for ring in [&entries, &incidents] {
+        for ring in [&entries, incidents.ring()] {
             epoll::add(&epoll, ring, epoll::EventData::new_u64(0), wakeups).context("watch a ring")?;
         }
         Ok(Self {
@@ -167,16 +165,12 @@ impl Drain {
         let poll = match auditor {
             Some(auditor) if auditor.is_busy() && self.engine_keeps_up() => return Ok(()),
             Some(auditor) if auditor.is_busy() || auditor.is_asking() => POLL_ENGINE,
-            _ if self.incidents_came => POLL_INCIDENTS,
+            _ if self.incidents_came || self.incidents.are_held() => POLL_INCIDENTS,
             _ => POLL,
         };
         let timeout = Timespec { tv_sec: 0, tv_nsec: poll.subsec_nanos().into() };
         let mut events = [const { std::mem::MaybeUninit::uninit() }; 2];
         match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
-            Ok((woken, _)) if !woken.is_empty() => {
-                thread::sleep(STRAGGLERS);
-                Ok(())
-            }
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("wait for the rings"),
         }
@@ -185,6 +179,7 @@ impl Drain {
     /// Drains once and sends what came; true if a ring may hold more.
     fn once(&mut self, last: bool) -> Result<bool> {
         let ktime_ns = clock::ktime_ns();
+        let taken = self.entries.taken();
         let read = last || ktime_ns.saturating_sub(self.last_read_ns) >= READ_EVERY_NS;
         if read {
             self.last_read_ns = ktime_ns;
@@ -197,17 +192,21 @@ impl Drain {
         {
             auditor.round(ebpf, ktime_ns, &self.control, &mut self.entry_bytes)?;
         }
+        // All that the audit looked at in its round is before this.
+        let walked = self.entries.taken();
         // Entries first: a victim's end must not arrive in an earlier batch than its eviction.
-        let mut more = fill(&mut self.entries, &mut self.entry_bytes);
+        let more = self.entries.fill(&mut self.entry_bytes, BATCH_BYTES);
         let counts = self.incident_bytes.len();
-        more |= fill(&mut self.incidents, &mut self.incident_bytes);
+        self.incidents.read(&mut self.incident_bytes, last);
         self.incidents_came |= !read && self.incident_bytes.len() > counts;
-        // What is left in a ring is older than now: as long as there is some, no time has passed.
-        if !more {
+        // What is left in a ring may be older than now: as long as there is some, no time has passed.
+        if self.entries.has_passed(taken) {
             self.passed_ns = ktime_ns;
-            if let Some(auditor) = &mut self.attached.auditor {
-                auditor.drained(clock::ktime_ns(), &mut self.entry_bytes);
-            }
+        }
+        if let Some(auditor) = &mut self.attached.auditor
+            && self.entries.has_passed(walked)
+        {
+            auditor.drained(clock::ktime_ns(), &mut self.entry_bytes);
         }
         // Sums last: they cover at least every record of this batch.
         let totals = if read { Some(self.account(ktime_ns, last)?) } else { None };
@@ -295,20 +294,4 @@ impl Drain {
 /// in two chains: with as many entries as buckets they are two long on average, and one of 50 is out of the question.
 fn chains_may_be_long(counted: &CensusRun) -> bool {
     counted.entries > u64::from(counted.buckets)
-}
-
-/// Moves records out of a ring; true if it stopped because the batch is full.
-///
-/// Room is made for a whole batch at once: batches then share a buffer one after the other, and get it back
-/// when the engine has dropped them. Grown from nothing each time, the copies and the page faults would cost
-/// as much as the engine.
-fn fill(ring: &mut RingBuf<MapData>, out: &mut BytesMut) -> bool {
-    out.reserve(BATCH_BYTES);
-    while let Some(record) = ring.next() {
-        out.extend_from_slice(&record);
-        if out.len() >= BATCH_BYTES {
-            return true;
-        }
-    }
-    false
 }
