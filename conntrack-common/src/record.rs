@@ -133,7 +133,7 @@ pub struct New {
 pub struct Free {
     /// [`Kind::Free`]
     pub kind: u8,
-    /// An [`End`].
+    /// In the low four bits an [`End`], in the high four the TCP state: see [`Free::tell_end`].
     pub end: u8,
     /// `nf_conn.status`, IPS_* bits (15 of them exist).
     pub status: u16,
@@ -143,6 +143,29 @@ pub struct Free {
     pub ktime_ns: u64,
     /// Address of the `nf_conn`.
     pub ct: u64,
+}
+
+impl Free {
+    /// What [`Free::end`] holds of an entry that ended so in this TCP state: the state is kept as its number plus one, so
+    /// that zero says nothing is known of it. No kernel has more than 12 states; a number above 14 is none.
+    #[inline(always)]
+    pub const fn tell_end(end: End, tcp_state: u8) -> u8 {
+        let state = if tcp_state < 15 { tcp_state + 1 } else { 0 };
+        end as u8 | state << 4
+    }
+
+    /// How it ended, if that is a known way.
+    #[inline(always)]
+    pub const fn end(&self) -> Option<End> {
+        End::from_byte(self.end & 0xf)
+    }
+
+    /// `nf_conn.proto.tcp.state` when it was freed. None of another protocol, where it is not known, and unless
+    /// [`Settings::read_tcp_state`](crate::Settings) is set.
+    #[inline(always)]
+    pub const fn tcp_state(&self) -> Option<u8> {
+        (self.end >> 4).checked_sub(1)
+    }
 }
 
 /// `__nf_conntrack_alloc` returned an error.

@@ -72,13 +72,17 @@ pub struct Settings {
     pub net_cookie: u32,
     /// 1 to put the mark into every [`Free`](crate::Free).
     pub read_mark: u32,
+    /// 1 to put the TCP state into every [`Free`](crate::Free).
+    pub read_tcp_state: u32,
     /// `nf_conn.proto.tcp.state`, or [`ABSENT`].
     pub ct_tcp_state: u32,
     /// How much of an `nf_conn` is read at once: whole words, all of it or [`ENTRY_BYTES`].
     pub ct_bytes: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 160 && ENTRY_BYTES.is_multiple_of(8));
+const _: () = assert!(size_of::<Settings>() == 168 && ENTRY_BYTES.is_multiple_of(8));
 
 impl Settings {
     /// Nothing known: what the object holds until the loader writes it.
@@ -112,7 +116,9 @@ impl Settings {
         skb_nfct: ABSENT,
         net_cookie: ABSENT,
         read_mark: 0,
+        read_tcp_state: 0,
         ct_tcp_state: ABSENT,
         ct_bytes: 0,
+        reserved: 0,
     };
 }

@@ -31,11 +31,12 @@ pub fn entered(ct: u64) {
         end = unconfirmed(cpu, ct, status);
     }
     let mark = if setting!(read_mark) == 1 { mark(ct) } else { 0 };
+    let tcp_state = if setting!(read_tcp_state) == 1 { kernel::tcp_state(ct) } else { u8::MAX };
     maps::send_entry(cpu, |record: *mut Free| {
         // SAFETY: a reserved record; every field is written.
         unsafe {
             (*record).kind = Kind::Free as u8;
-            (*record).end = end as u8;
+            (*record).end = Free::tell_end(end, tcp_state);
             (*record).status = status as u16;
             (*record).mark = mark;
             (*record).ktime_ns = if evicted_ktime_ns == 0 { kernel::now() } else { evicted_ktime_ns };

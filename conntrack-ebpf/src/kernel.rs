@@ -1,9 +1,9 @@
 //! Reading kernel structures at the offsets the loader found in the running kernel's BTF.
 
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
-use conntrack_common::{ABSENT, ENTRY_BYTES, Settings};
+use conntrack_common::{ABSENT, ENTRY_BYTES, Settings, Tuple};
 
 /// Written by the loader, frozen before load.
 #[unsafe(no_mangle)]
@@ -84,6 +84,9 @@ pub const DYING: u32 = 1 << 9;
 /// `IPS_SRC_NAT | IPS_DST_NAT`
 pub const NAT: u32 = 1 << 4 | 1 << 5;
 
+/// The protocol number of TCP.
+pub const IPPROTO_TCP: u8 = 6;
+
 /// `nf_conn.status`
 #[inline(always)]
 pub fn status(ct: u64) -> u32 {
@@ -95,6 +98,17 @@ pub fn status(ct: u64) -> u32 {
 pub fn zone(ct: u64) -> u16 {
     let at = setting!(ct_zone);
     if at == ABSENT { 0 } else { read(ct + u64::from(at)) }
+}
+
+/// `nf_conn.proto.tcp.state` of a TCP entry, 255 of any other and where it is not known.
+#[inline(always)]
+pub fn tcp_state(ct: u64) -> u8 {
+    let at = setting!(ct_tcp_state);
+    if at == ABSENT {
+        return u8::MAX;
+    }
+    let protonum: u8 = read(original(ct) + offset_of!(Tuple, protonum) as u64);
+    if protonum == IPPROTO_TCP { read(ct + u64::from(at)) } else { u8::MAX }
 }
 
 /// The `struct net` of an entry.

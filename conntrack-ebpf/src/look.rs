@@ -6,7 +6,7 @@ use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use conntrack_common::{ABSENT, Kind, Seen, Tuple};
 
 use crate::{
-    kernel::{self, Entry, read, setting},
+    kernel::{self, Entry, IPPROTO_TCP, read, setting},
     maps,
 };
 
@@ -65,7 +65,6 @@ fn yes() -> bool {
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u8 = 6;
 
 /// Whether its two tuples are those of an entry.
 #[inline(always)]

@@ -6,6 +6,7 @@ mod breakdown;
 pub mod btf;
 pub mod ctnetlink;
 pub mod decode;
+pub mod digest;
 pub mod episode;
 pub mod filter;
 pub mod gauge;

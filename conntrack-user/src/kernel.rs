@@ -22,6 +22,7 @@ pub mod object;
 pub mod privilege;
 mod readings;
 mod ring;
+pub mod settings;
 pub mod source;
 mod sysctl;
 mod tracing_link;

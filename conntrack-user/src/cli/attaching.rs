@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::kernel::{attach, backend::BackendChoice};
+use crate::{
+    engine::saturation::Thresholds,
+    kernel::{attach, backend::BackendChoice},
+};
 
 use super::values;
 
@@ -32,17 +35,23 @@ pub struct AttachArgs {
 
     /// Share of nf_conntrack_max from which there is pressure, in percent
     #[arg(long, default_value_t = 80, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(10..=99))]
-    pub warn: u8,
+    warn: u8,
 }
 
 impl AttachArgs {
+    /// When a table counts as full.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds::warn_at(self.warn)
+    }
+
     /// As the kernel room wants it.
-    pub fn options(&self, read_mark: bool) -> attach::Options {
+    pub fn options(&self, read_mark: bool, read_tcp_state: bool) -> attach::Options {
         attach::Options {
             backend: self.backend,
             entries_ring_bytes: self.entries_ring,
             incidents_ring_bytes: self.incidents_ring,
             read_mark,
+            read_tcp_state,
             audit_ns: u64::try_from(self.audit.as_nanos()).unwrap_or(u64::MAX),
         }
     }

@@ -13,7 +13,6 @@ use crate::{
     engine::{
         batch::Batch,
         monitor::{Config, Engine},
-        saturation::Thresholds,
         snapshot::Attached,
     },
     kernel::{
@@ -39,8 +38,12 @@ pub struct Session {
 pub struct Needs {
     /// Whether freed entries carry their mark.
     pub mark: bool,
+    /// Whether freed TCP entries carry their state.
+    pub tcp_state: bool,
     /// Whether history and recent incidents are kept.
     pub live_view: bool,
+    /// Whether it is kept what a recording has beside the records of the rings.
+    pub recording: bool,
 }
 
 impl Session {
@@ -49,12 +52,13 @@ impl Session {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         let mut signals = runtime.block_on(async { Signals::listen() })?;
-        let options = args.options(needs.mark);
+        let options = args.options(needs.mark, needs.tcp_state);
         let source = runtime.block_on(wait_and_start(&options, args.wait, &mut signals))?;
         let Started { ktime_ns, wall, trust, audits: _ } = source.started.clone();
         let engine = Engine::new(Config {
-            thresholds: Thresholds::warn_at(args.warn),
+            thresholds: args.thresholds(),
             live_view: needs.live_view,
+            for_recording: needs.recording,
             ..Config::new(ktime_ns, wall, trust.clone())
         });
         let feed = Feed { source, signals, end: None, stopping: false };

@@ -123,7 +123,7 @@ impl Args {
 
 /// Prints one table, or one after every interval.
 fn print(args: &Args, query: Query) -> Result<(), Failure> {
-    let session = Session::attach(&args.attach, Needs { mark: false, live_view: true })?;
+    let session = Session::attach(&args.attach, Needs { live_view: true, ..Needs::default() })?;
     let out = BufWriter::new(io::stdout().lock());
     let mut printer = Printer { out, format: args.output.into(), query: query.clone() };
     session.run(async |feed, engine| {

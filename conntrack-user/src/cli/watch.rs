@@ -56,7 +56,7 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let filter = args.filter.filter()?;
-    let needs = Needs { mark: filter.mark.is_some(), live_view: false };
+    let needs = Needs { mark: filter.mark.is_some(), ..Needs::default() };
     let session = Session::attach(&args.attach, needs)?;
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use conntrack_common::AuditTrigger;
 
 use super::decode::DecodeError;
+use super::notice;
 
 /// How many events were seen, and what went wrong with others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Events {
     pub abandoned: Option<AuditReport>,
     /// When conntrack was away.
     pub gaps: Gaps,
+    /// Of a recording: when nothing was recorded.
+    pub unrecorded: Unrecorded,
 }
 
 impl Events {
@@ -58,7 +61,14 @@ pub struct Repaired {
 impl Repaired {
     /// All of them.
     pub fn total(self) -> u64 {
-        self.added + self.removed + self.replaced
+        self.added.saturating_add(self.removed).saturating_add(self.replaced)
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: Self) {
+        self.added = self.added.saturating_add(other.added);
+        self.removed = self.removed.saturating_add(other.removed);
+        self.replaced = self.replaced.saturating_add(other.replaced);
     }
 
     /// What came since `earlier`.
@@ -121,4 +131,21 @@ pub struct Gaps {
     pub duration_ns: u64,
     /// Since when the present one lasts.
     pub since_ktime_ns: Option<u64>,
+}
+
+/// Times of which a recording has nothing, though the run went on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// How many.
+    pub count: u64,
+    /// How long they were in total.
+    pub duration_ns: u64,
+}
+
+impl Unrecorded {
+    /// Another.
+    pub fn add(&mut self, one: &notice::Unrecorded) {
+        self.count += 1;
+        self.duration_ns = self.duration_ns.saturating_add(one.length_ns());
+    }
 }

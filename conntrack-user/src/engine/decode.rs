@@ -130,11 +130,19 @@ impl<'a> Records<'a> {
         Self { len: bytes.len(), rest: bytes }
     }
 
+    /// The next record and its bytes; none at the end and before what is no record.
+    pub fn next_with_bytes(&mut self) -> Option<(Record<'a>, &'a [u8])> {
+        let bytes = self.rest;
+        let record = self.next()?.ok()?;
+        Some((record, &bytes[..bytes.len() - self.rest.len()]))
+    }
+
     fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    fn offset(&self) -> usize {
+    /// Where the next record begins.
+    pub fn offset(&self) -> usize {
         self.len - self.rest.len()
     }
 

@@ -7,7 +7,7 @@ use conntrack_common::Cause;
 
 use super::gauge::Level;
 use super::holders::Holders;
-use super::notice::Refusal;
+use super::notice::{Refusal, Summed};
 use super::saturation::{Edge, State};
 use super::tally::{Ranking, Tally};
 
@@ -31,11 +31,17 @@ pub struct Causes {
 impl Causes {
     /// Counts one.
     pub fn add(&mut self, cause: Cause) {
-        *match cause {
+        self.add_many(cause, 1);
+    }
+
+    /// Counts so many.
+    pub fn add_many(&mut self, cause: Cause, count: u64) {
+        let refused = match cause {
             Cause::TableFull => &mut self.table_full,
             Cause::NoMemory => &mut self.no_memory,
             Cause::Ctnetlink => &mut self.ctnetlink,
-        } += 1;
+        };
+        *refused = refused.saturating_add(count);
     }
 
     /// Of all causes.
@@ -104,6 +110,11 @@ impl Open {
         }
     }
 
+    /// When it began.
+    pub fn start_ktime_ns(&self) -> u64 {
+        self.episode.start_ktime_ns
+    }
+
     /// The holders are known better now.
     pub fn set_holders(&mut self, holders: Holders) {
         self.episode.holders = Arc::new(holders);
@@ -138,6 +149,21 @@ impl Open {
         self.evicted.add_other(evicted);
     }
 
+    /// So many more were, of one source; `last` stands for the last of them.
+    pub fn refused_many(&mut self, last: &Refusal, summed: &Summed) {
+        let &Summed { first_ktime_ns, count, src, .. } = summed;
+        self.episode.refused.add_many(last.cause, count);
+        self.episode.first_refused.get_or_insert(Refusal { ktime_ns: first_ktime_ns, ..*last });
+        self.episode.last_refused_ktime_ns = self.episode.last_refused_ktime_ns.max(Some(last.ktime_ns));
+        add(&mut self.refused, src, count);
+    }
+
+    /// So many more entries of one source were evicted.
+    pub fn evicted_many(&mut self, summed: &Summed) {
+        self.episode.evicted = self.episode.evicted.saturating_add(summed.count);
+        add(&mut self.evicted, summed.src, summed.count);
+    }
+
     /// What is known so far, or in the end.
     pub fn episode(&self, end_ktime_ns: Option<u64>) -> Episode {
         Episode {
@@ -146,5 +172,12 @@ impl Open {
             evicted_sources: self.evicted.ranking(ROWS),
             ..self.episode.clone()
         }
+    }
+}
+
+fn add(tally: &mut Tally<IpAddr>, src: Option<IpAddr>, count: u64) {
+    match src {
+        Some(src) => tally.add(src, count),
+        None => tally.add_other(count),
     }
 }

@@ -50,6 +50,8 @@ impl Level {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauge {
     level: Level,
+    /// The highest count before the present one, since it was last taken.
+    peak: u32,
     as_of_ktime_ns: u64,
 }
 
@@ -59,6 +61,7 @@ impl Gauge {
         if ktime_ns < self.as_of_ktime_ns {
             return;
         }
+        self.peak = self.peak();
         self.level = level.or(self.level);
         if level.count.is_some() {
             self.as_of_ktime_ns = ktime_ns;
@@ -85,8 +88,26 @@ impl Gauge {
         if let Some(count) = &mut self.level.count
             && ktime_ns > self.as_of_ktime_ns
         {
+            self.peak = self.peak.max(*count);
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// It stood there, whatever moved it since.
+    pub fn stood(&mut self, ktime_ns: u64, level: Level) {
+        (self.level, self.as_of_ktime_ns) = (level, ktime_ns);
+    }
+
+    /// The highest count since [`take_peak`](Self::take_peak), or the present one; 0 if none is known.
+    pub fn peak(&self) -> u32 {
+        self.peak.max(self.level.count.unwrap_or(0))
+    }
+
+    /// The same, and begins anew with the present one.
+    pub fn take_peak(&mut self) -> u32 {
+        let peak = self.peak();
+        self.peak = 0;
+        peak
     }
 
     /// What it stands at.
@@ -116,6 +137,21 @@ mod tests {
         assert_eq!(gauge.level(), Level::new(102, 1024), "an absent count is no observation");
         gauge.observe(9, Level::new(7, 7));
         assert_eq!(gauge.level(), Level::new(102, 1024), "nor is an old one");
+    }
+
+    #[test]
+    fn the_peak_is_the_highest_count_since_it_was_taken() {
+        let mut gauge = Gauge::default();
+        assert_eq!(gauge.take_peak(), 0, "none is known");
+        gauge.observe(10, Level::new(100, 512));
+        gauge.born(11);
+        gauge.freed(12);
+        gauge.freed(13);
+        assert_eq!((gauge.take_peak(), gauge.level().count), (101, Some(99)));
+        assert_eq!(gauge.take_peak(), 99, "it stands there still");
+        gauge.observe(20, Level::new(300, 512));
+        gauge.observe(21, Level::new(50, 512));
+        assert_eq!(gauge.take_peak(), 300);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::sources::Sums;
 const KEPT: usize = 600;
 
 /// One second in nanoseconds.
-const SECOND_NS: u64 = 1_000_000_000;
+pub const SECOND_NS: u64 = 1_000_000_000;
 
 /// When the second ends that a time is in.
 pub fn end_of_second(ktime_ns: u64) -> u64 {

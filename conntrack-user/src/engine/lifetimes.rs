@@ -25,6 +25,22 @@ impl Lifetimes {
         self.0 = self.0.wrapping_add(other.0);
     }
 
+    /// Those that are not among these, which must be some of them.
+    #[must_use]
+    pub fn since(&self, some: &Self) -> Self {
+        Self(self.0.wrapping_sub(some.0))
+    }
+
+    /// So many of this mean.
+    pub fn of(number: u64, mean_ns: u64) -> Self {
+        Self((u128::from(number) << SUM).wrapping_add(u128::from(number) * u128::from(mean_ns)))
+    }
+
+    /// How many ended.
+    pub fn number(&self) -> u64 {
+        (self.0 >> SUM) as u64
+    }
+
     /// Their mean, if any has ended.
     pub fn mean_ns(&self) -> Option<u64> {
         let mean = (self.0 & ((1 << SUM) - 1)).checked_div(self.0 >> SUM)?;
@@ -83,6 +99,10 @@ mod tests {
         let mut both = lifetimes;
         both.add(&lifetimes);
         assert_eq!(both.mean_ns(), lifetimes.mean_ns());
+        assert_eq!((both.number(), Lifetimes::default().number()), (4, 0));
+        let again = Lifetimes::of(both.number(), u64::MAX - 1);
+        assert_eq!((again.number(), again.mean_ns()), (4, both.mean_ns()));
+        assert_eq!(Lifetimes::of(0, 7).mean_ns(), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The engine: applies batches to the live table, the sums and the states, and says what happened.
 
 mod audit;
+mod giving;
 mod incidents;
 mod listed;
 mod netns;
 mod readings;
+mod recorded;
 mod views;
 
 use std::collections::VecDeque;
@@ -18,21 +20,22 @@ use super::breakdown::{Breakdowns, What};
 use super::decode::{DecodeError, Merged, Record, Records};
 use super::episode::{Episode, Open};
 use super::held::Held;
-use super::history;
 use super::holders::Holders;
 use super::live::{self, Entry, Live};
 use super::notice::{Freed, Notice};
 use super::pass::Passes;
 use super::query::Query;
 use super::recent::Recent;
-use super::saturation::{Edge, State, Thresholds};
+use super::saturation::{Edge, Saturation, State, Thresholds};
 use super::snapshot::{self, Summary, Trust};
 use super::sources::Sources;
 use super::tuple::{Connection, Status};
 use audit::Audits;
+use giving::Digest;
 use listed::Listed;
 use netns::Namespaces;
 use readings::Before;
+use recorded::Replayed;
 use views::Interval;
 
 /// What an engine is told at its start.
@@ -52,6 +55,10 @@ pub struct Config {
     pub max_episodes: usize,
     /// Whether history and recent incidents are kept for a live view.
     pub live_view: bool,
+    /// Whether it is kept what a recording has beside the records of the rings.
+    pub for_recording: bool,
+    /// Whether this is the replay of a recording without entries: what is recorded instead of them is taken for granted.
+    pub recorded: bool,
 }
 
 impl Config {
@@ -66,6 +73,8 @@ impl Config {
             max_sources: 65_536,
             max_episodes: 32,
             live_view: false,
+            for_recording: false,
+            recorded: false,
         }
     }
 }
@@ -101,23 +110,28 @@ pub struct Engine {
     passes: Passes,
     breakdowns: Breakdowns,
     recent: Recent,
-    /// When the running second ends, if there is a history.
-    second_ends: u64,
+    digest: Digest,
+    replayed: Replayed,
+    /// From when on the running second is over, if seconds are kept.
+    second_over: u64,
 }
 
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(config: Config) -> Self {
-        let second_ends =
-            if config.live_view { history::end_of_second(config.since_ktime_ns) } else { u64::MAX };
+        let second_over = config.second_over(config.since_ktime_ns);
         Self {
             ktime_ns: config.since_ktime_ns,
             wall: config.wall,
             live: Live::default(),
             sources: Sources::new(config.max_sources),
-            netns: Namespaces::new(config.thresholds, config.since_ktime_ns),
+            netns: Namespaces::new(if config.recorded {
+                Saturation::replayed(config.since_ktime_ns)
+            } else {
+                Saturation::new(config.thresholds, config.since_ktime_ns)
+            }),
             held: Held::default(),
-            next_deadline: second_ends,
+            next_deadline: second_over,
             own: Totals::default(),
             kernel: Totals::default(),
             failed_unknown: 0,
@@ -131,7 +145,9 @@ impl Engine {
             passes: Passes::default(),
             breakdowns: Breakdowns::default(),
             recent: Recent::new(config.live_view),
-            second_ends,
+            digest: Digest::new(config.for_recording),
+            replayed: Replayed::default(),
+            second_over,
             config,
         }
     }
@@ -163,6 +179,9 @@ impl Engine {
             }
         }
         self.pass(batch.ktime_ns, tell);
+        if self.config.recorded && batch.ktime_ns.saturating_add(1) >= self.second_over {
+            self.end_second(batch.ktime_ns.saturating_add(1));
+        }
         self.held.expire(batch.ktime_ns, |eviction| tell(Notice::Evicted(eviction)));
         if let Some(totals) = &batch.totals {
             self.reconcile(totals, tell);
@@ -261,7 +280,7 @@ impl Engine {
             Record::Missed(record) => self.missed(&record.get()),
             Record::NetnsName(record) => self.netns_name(&record.get()),
             Record::Gap(record) => self.gap(&record.get(), tell),
-            Record::Recorded(_) => {}
+            Record::Recorded(record) => self.recorded(record, tell),
         }
     }
 
@@ -284,8 +303,8 @@ impl Engine {
     }
 
     fn freed(&mut self, record: &Free, tell: &mut impl FnMut(Notice)) {
-        let Free { kind: _, end, status, mark, ktime_ns, ct } = *record;
-        let (end, status) = (End::from_byte(end).unwrap_or(End::Other), Status(status.into()));
+        let Free { kind: _, end: _, status, mark, ktime_ns, ct } = *record;
+        let (end, status) = (record.end().unwrap_or(End::Other), Status(status.into()));
         let unconfirmed = end == End::Other && !status.confirmed();
         self.events.seen += 1;
         self.own.freed += 1;
@@ -309,6 +328,7 @@ impl Engine {
             mark,
             lifetime_ns,
             end,
+            tcp_state: record.tcp_state(),
         }));
         self.edge(netns, edge, tell);
     }
@@ -330,15 +350,16 @@ impl Engine {
         }
     }
 
-    /// Ends the second that is over, and lets every deadline up to now run out, the earliest first.
+    /// Ends the second that is over, and lets every deadline up to now run out, the earliest first: those in that
+    /// second before its end.
     #[cold]
     fn pass_deadlines(&mut self, ktime_ns: u64, tell: &mut impl FnMut(Notice)) {
-        if ktime_ns >= self.second_ends {
-            self.netns.end_second(self.second_ends);
-            self.second_ends = history::end_of_second(ktime_ns);
+        if ktime_ns >= self.second_over {
+            self.expire_deadlines(self.second_over, tell);
+            self.end_second(ktime_ns);
         }
         self.expire_deadlines(ktime_ns, tell);
-        self.next_deadline = self.next_deadline.min(self.second_ends);
+        self.next_deadline = self.next_deadline.min(self.second_over);
     }
 
     fn expire_deadlines(&mut self, ktime_ns: u64, tell: &mut impl FnMut(Notice)) {
@@ -365,21 +386,30 @@ impl Engine {
 
     #[cold]
     fn crossed(&mut self, netns: u32, edge: Edge, tell: &mut impl FnMut(Notice)) {
-        match edge.state {
-            State::Evicting | State::Refusing => self.open_episode(netns, &edge),
-            State::Recovered => self.close_episode(netns, edge.ktime_ns),
-            State::Ok | State::Pressure => {}
-        }
+        self.begin_or_end_episode(netns, &edge);
         if let Some(deadline) = self.netns.get(netns).deadline() {
             self.next_deadline = self.next_deadline.min(deadline);
         }
         tell(Notice::Edge { netns, edge });
     }
 
+    fn begin_or_end_episode(&mut self, netns: u32, edge: &Edge) {
+        match edge.state {
+            State::Evicting | State::Refusing => self.open_episode(netns, edge),
+            State::Recovered => self.close_episode(netns, edge.ktime_ns),
+            State::Ok | State::Pressure => {}
+        }
+    }
+
     fn open_episode(&mut self, netns: u32, edge: &Edge) {
         if self.netns.get(netns).open.is_none() {
-            let since = self.config.since_ktime_ns;
-            let holders = Holders::freeze(netns, edge.ktime_ns, since, &self.live, &self.sources);
+            let (ktime_ns, since) = (edge.ktime_ns, self.config.since_ktime_ns);
+            let holders = match self.config.recorded {
+                // The recording has it: it comes next.
+                true => Holders { ktime_ns, ..Holders::default() },
+                false => Holders::freeze(netns, ktime_ns, since, &self.live, &self.sources),
+            };
+            self.digest.picture(netns, &holders);
             self.netns.get(netns).open = Some(Box::new(Open::new(netns, edge, holders)));
         }
     }

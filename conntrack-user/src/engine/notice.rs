@@ -1,10 +1,13 @@
 //! What there is to say about one batch: one notice per thing that happened, each with the kernel's stamp.
 
+use std::net::IpAddr;
+
 use conntrack_common::{Cause, End, InsertCause};
 
 use super::account::AuditReport;
 use super::filter::Filter;
 use super::gauge::Level;
+use super::recorded;
 use super::saturation::Edge;
 use super::tuple::{Connection, Status};
 
@@ -41,6 +44,10 @@ pub enum Notice {
     Gap(Gap),
     /// The kernel's statistics moved where nothing else tells of whom.
     Counted(Counted),
+    /// Of a recording: incidents that it does not have one by one.
+    Summed(Summed),
+    /// Of a recording: times that it does not have.
+    Unrecorded(Unrecorded),
 }
 
 /// An allocation failed.
@@ -61,11 +68,15 @@ pub struct Refusal {
 impl Refusal {
     /// The cause as it is written in every format.
     pub const fn cause_str(&self) -> &'static str {
-        match self.cause {
-            Cause::TableFull => "table_full",
-            Cause::NoMemory => "no_memory",
-            Cause::Ctnetlink => "ctnetlink",
-        }
+        refusal_cause_str(self.cause)
+    }
+}
+
+const fn refusal_cause_str(cause: Cause) -> &'static str {
+    match cause {
+        Cause::TableFull => "table_full",
+        Cause::NoMemory => "no_memory",
+        Cause::Ctnetlink => "ctnetlink",
     }
 }
 
@@ -103,6 +114,8 @@ pub struct Freed {
     pub lifetime_ns: Option<u64>,
     /// How it ended.
     pub end: End,
+    /// The TCP state it ended in, by its number; None of another protocol, and unless the programs were told to read it.
+    pub tcp_state: Option<u8>,
 }
 
 impl Freed {
@@ -134,12 +147,16 @@ pub struct Failure {
 impl Failure {
     /// The cause as it is written in every format.
     pub const fn cause_str(&self) -> &'static str {
-        match self.cause {
-            InsertCause::Clash => "clash",
-            InsertCause::ChainTooLong => "chain_too_long",
-            InsertCause::NatPorts => "nat_ports",
-            InsertCause::Dying => "dying",
-        }
+        failure_cause_str(self.cause)
+    }
+}
+
+const fn failure_cause_str(cause: InsertCause) -> &'static str {
+    match cause {
+        InsertCause::Clash => "clash",
+        InsertCause::ChainTooLong => "chain_too_long",
+        InsertCause::NatPorts => "nat_ports",
+        InsertCause::Dying => "dying",
     }
 }
 
@@ -207,6 +224,114 @@ pub struct Counted {
     pub failed: u64,
 }
 
+/// What an incident is, and why it came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incident {
+    /// An allocation failed.
+    Refused(Cause),
+    /// `early_drop` freed an entry.
+    Evicted,
+    /// An entry was not inserted.
+    Failed(InsertCause),
+}
+
+impl Incident {
+    /// As it is written in every format.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Evicted => "evicted",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The cause as it is written in every format, if there are several.
+    pub const fn cause_str(self) -> Option<&'static str> {
+        match self {
+            Self::Refused(cause) => Some(refusal_cause_str(cause)),
+            Self::Evicted => None,
+            Self::Failed(cause) => Some(failure_cause_str(cause)),
+        }
+    }
+}
+
+/// So many incidents of one source within a second that a recording had no room for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summed {
+    /// When the last of them was.
+    pub ktime_ns: u64,
+    /// When the first of them was.
+    pub first_ktime_ns: u64,
+    /// Inode number of the network namespace; 0 if it was not caught.
+    pub netns: u32,
+    /// What they were.
+    pub of: Incident,
+    /// How many.
+    pub count: u64,
+    /// The source (of a victim, for evictions), if it was caught.
+    pub src: Option<IpAddr>,
+    /// Count and limit at the last of them.
+    pub level: Level,
+}
+
+/// A time of which a recording has nothing, though the run went on. Sums after it are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// From then on all was recorded again.
+    pub ktime_ns: u64,
+    /// Until then all had been.
+    pub from_ktime_ns: u64,
+    /// Why.
+    pub reason: UnrecordedReason,
+    /// Drains left out; 0 if that is not known.
+    pub drains: u64,
+    /// Bytes of records left out, or of the file that cannot be read.
+    pub bytes: u64,
+}
+
+/// Why a recording has nothing of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnrecordedReason {
+    /// The recorder fell behind.
+    Behind,
+    /// The file could not be written.
+    Unwritten,
+    /// The file is damaged.
+    Damaged,
+    /// One that this version does not know.
+    Other,
+}
+
+impl UnrecordedReason {
+    /// As it is written in every format.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Behind => "behind",
+            Self::Unwritten => "unwritten",
+            Self::Damaged => "damaged",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl From<u8> for UnrecordedReason {
+    fn from(number: u8) -> Self {
+        match number {
+            recorded::Unrecorded::QUEUE_FULL => Self::Behind,
+            recorded::Unrecorded::NOT_WRITTEN => Self::Unwritten,
+            recorded::Unrecorded::DAMAGED => Self::Damaged,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Unrecorded {
+    /// How long it was.
+    pub const fn length_ns(&self) -> u64 {
+        self.ktime_ns.saturating_sub(self.from_ktime_ns)
+    }
+}
+
 impl Notice {
     /// When it happened.
     pub fn ktime_ns(&self) -> u64 {
@@ -221,11 +346,13 @@ impl Notice {
             Self::Audited(audited) => audited.report.ended_ktime_ns,
             Self::Gap(gap) => gap.ktime_ns,
             Self::Counted(counted) => counted.ktime_ns,
+            Self::Summed(summed) => summed.ktime_ns,
+            Self::Unrecorded(unrecorded) => unrecorded.ktime_ns,
         }
     }
 
-    /// Whether a filter lets it through. Edges and statistics are asked for their namespace only; what was lost,
-    /// audits and gaps concern everyone; a connection nobody caught matches only the filter that asks for nothing. An eviction goes by
+    /// Whether a filter lets it through. Edges and statistics are asked for their namespace only; what was lost
+    /// or not recorded, audits and gaps concern everyone; what was summed goes by its source; a connection nobody caught matches only the filter that asks for nothing. An eviction goes by
     /// its victim. New, refused and failed entries have no mark yet, which is mark 0.
     pub fn passes(&self, filter: &Filter) -> bool {
         match self {
@@ -237,7 +364,11 @@ impl Notice {
             Self::Free(freed) => filter.matches(&freed.connection, freed.mark),
             Self::InsertFailed(failure) => filter.matches(&failure.connection, 0),
             Self::Counted(counted) => filter.matches_netns(counted.netns),
-            Self::Lost(_) | Self::Audited(_) | Self::Gap(_) => true,
+            Self::Summed(Summed { src: Some(src), netns, .. }) => {
+                filter.beyond_sources().is_none() && filter.matches_source(*netns, *src)
+            }
+            Self::Summed(Summed { src: None, .. }) => filter.is_empty(),
+            Self::Lost(_) | Self::Audited(_) | Self::Gap(_) | Self::Unrecorded(_) => true,
         }
     }
 }

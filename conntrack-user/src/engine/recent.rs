@@ -59,7 +59,9 @@ impl Recent {
             | Notice::Lost(_)
             | Notice::Audited(_)
             | Notice::Gap(_)
-            | Notice::Counted(_) => (&mut self.others, OTHERS),
+            | Notice::Counted(_)
+            | Notice::Summed(_)
+            | Notice::Unrecorded(_) => (&mut self.others, OTHERS),
             Notice::New { .. } | Notice::Free(_) => return,
         };
         push(ring, most, *notice);

@@ -165,13 +165,15 @@ pub struct Counters {
     pub totals: Totals,
 }
 
-/// A second of one network namespace; none of one in which nothing moved, but for one a minute.
+/// A second of one network namespace; none of one in which nothing moved, but for one a minute. Namespace 0 stands for
+/// what is in the totals and of no namespace: those that are gone, calls that were not caught, frees of entries not
+/// known. So the last row of each that is not gone adds up to all that was counted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct NetnsSecond {
     /// [`RecordedKind::NetnsSecond`]
     pub kind: u8,
-    /// The state at its end: the number of a [`State`](super::saturation::State).
+    /// The state at its end: the number of a [`State`](super::saturation::State), or [`NetnsSecond::GONE`].
     pub state: u8,
     /// Zero.
     pub reserved: u16,
@@ -242,6 +244,12 @@ pub struct Holder {
     pub lifetimes: u64,
     /// Their mean age in nanoseconds.
     pub mean_lifetime_ns: u64,
+}
+
+impl NetnsSecond {
+    /// The state of a namespace that is gone: the last of it, with no level and no entries. Its inode number may come
+    /// again with another, whose sums begin anew.
+    pub const GONE: u8 = u8::MAX;
 }
 
 impl Holder {
@@ -421,7 +429,7 @@ pub struct Summed {
 pub struct Unrecorded {
     /// [`RecordedKind::Unrecorded`]
     pub kind: u8,
-    /// 1: its queue was full. 2: the file could not be written.
+    /// [`Unrecorded::QUEUE_FULL`] or [`Unrecorded::NOT_WRITTEN`].
     pub reason: u8,
     /// Zero.
     pub reserved: [u8; 6],
@@ -441,7 +449,7 @@ pub struct Unrecorded {
 pub struct Text {
     /// [`RecordedKind::Text`]
     pub kind: u8,
-    /// What it is. 1: backend and degradations, as JSON.
+    /// What it is: [`Text::TRUST`].
     pub subject: u8,
     /// 0 for the first piece, and so on.
     pub piece: u16,
@@ -450,7 +458,7 @@ pub struct Text {
     /// When it was said.
     pub ktime_ns: u64,
     /// UTF-8 once all pieces are put together, zero-filled.
-    pub text: [u8; 48],
+    pub text: [u8; Text::BYTES],
 }
 
 /// A kernel setting, when it was first read and whenever it has changed.
@@ -477,7 +485,7 @@ pub struct Setting {
 pub struct Ended {
     /// [`RecordedKind::Ended`]
     pub kind: u8,
-    /// 1: the run ended. 2: another file goes on.
+    /// [`Ended::RUN_ENDED`] or [`Ended::ANOTHER_FILE`].
     pub reason: u8,
     /// Zero.
     pub reserved: [u8; 6],
@@ -514,3 +522,26 @@ const _: () = {
     assert!(std::mem::offset_of!(Setting, ktime_ns) == 8);
     assert!(std::mem::offset_of!(Ended, ktime_ns) == 8);
 };
+
+impl Unrecorded {
+    /// The recorder fell behind, and its queue was full.
+    pub const QUEUE_FULL: u8 = 1;
+    /// The file could not be written.
+    pub const NOT_WRITTEN: u8 = 2;
+    /// The file cannot be read: no recorder writes that, a reader says it.
+    pub const DAMAGED: u8 = 3;
+}
+
+impl Text {
+    /// Of one piece.
+    pub const BYTES: usize = 48;
+    /// Backend and degradations as JSON: `{"backend": …, "degradations": […]}`.
+    pub const TRUST: u8 = 1;
+}
+
+impl Ended {
+    /// The run is over.
+    pub const RUN_ENDED: u8 = 1;
+    /// Another file goes on.
+    pub const ANOTHER_FILE: u8 = 2;
+}

@@ -51,6 +51,12 @@ impl State {
             Self::Refusing => "refusing",
         }
     }
+
+    /// The state that a record names by its number, if any: they count up from 0 in the order of this list.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Ok, Self::Recovered, Self::Pressure, Self::Evicting, Self::Refusing];
+        all.get(usize::from(byte)).copied()
+    }
 }
 
 /// When a level is high or low and how long a calm is.
@@ -107,6 +113,8 @@ pub struct Saturation {
     last_refused: Option<u64>,
     last_evicted: Option<u64>,
     in_episode: bool,
+    /// Whether states go only where a recording says.
+    is_replayed: bool,
 }
 
 impl Saturation {
@@ -119,12 +127,23 @@ impl Saturation {
             last_refused: None,
             last_evicted: None,
             in_episode: false,
+            is_replayed: false,
         }
+    }
+
+    /// One that goes only where a [recording says](Self::replay).
+    pub fn replayed(since_ktime_ns: u64) -> Self {
+        Self { is_replayed: true, ..Self::new(Thresholds::default(), since_ktime_ns) }
     }
 
     /// One that begins in `ok` with the same thresholds.
     pub fn anew(&self, since_ktime_ns: u64) -> Self {
-        Self::new(self.thresholds, since_ktime_ns)
+        Self { is_replayed: self.is_replayed, ..Self::new(self.thresholds, since_ktime_ns) }
+    }
+
+    /// Goes where a recording says.
+    pub fn replay(&mut self, edge: &Edge) {
+        (self.state, self.since_ktime_ns) = (edge.state, edge.ktime_ns);
     }
 
     /// The state now.
@@ -140,24 +159,24 @@ impl Saturation {
     /// The table was full and an allocation failed.
     pub fn refused(&mut self, ktime_ns: u64, level: Level) -> Option<Edge> {
         self.last_refused = self.last_refused.max(Some(ktime_ns));
-        (self.state != State::Refusing).then(|| self.go(State::Refusing, ktime_ns, level))
+        if self.state == State::Refusing { None } else { self.go(State::Refusing, ktime_ns, level) }
     }
 
     /// `early_drop` freed an entry.
     pub fn evicted(&mut self, ktime_ns: u64, level: Level) -> Option<Edge> {
         self.last_evicted = self.last_evicted.max(Some(ktime_ns));
-        (self.state < State::Evicting).then(|| self.go(State::Evicting, ktime_ns, level))
+        if self.state < State::Evicting { self.go(State::Evicting, ktime_ns, level) } else { None }
     }
 
     /// The count or the limit moved.
     pub fn moved(&mut self, ktime_ns: u64, level: Level) -> Option<Edge> {
         match self.state {
             State::Ok | State::Recovered if level.reaches(self.thresholds.warn_percent) => {
-                Some(self.go(State::Pressure, ktime_ns, level))
+                self.go(State::Pressure, ktime_ns, level)
             }
             State::Pressure if self.is_low(level) => {
                 let state = if self.in_episode { State::Recovered } else { State::Ok };
-                Some(self.go(state, ktime_ns, level))
+                self.go(state, ktime_ns, level)
             }
             _ => None,
         }
@@ -167,6 +186,7 @@ impl Saturation {
     pub fn deadline(&self) -> Option<u64> {
         let Thresholds { calm_ns, settle_ns, .. } = self.thresholds;
         match self.state {
+            _ if self.is_replayed => None,
             State::Ok | State::Pressure => None,
             State::Recovered => Some(self.since_ktime_ns.saturating_add(settle_ns)),
             State::Evicting => self.last_evicted.map(|last| last.saturating_add(calm_ns)),
@@ -185,14 +205,17 @@ impl Saturation {
             _ if self.is_low(level) => State::Recovered,
             _ => State::Pressure,
         };
-        Some(self.go(state, deadline, level))
+        self.go(state, deadline, level)
     }
 
     fn is_low(&self, level: Level) -> bool {
         !level.reaches(self.thresholds.clear_percent)
     }
 
-    fn go(&mut self, state: State, ktime_ns: u64, level: Level) -> Edge {
+    fn go(&mut self, state: State, ktime_ns: u64, level: Level) -> Option<Edge> {
+        if self.is_replayed {
+            return None;
+        }
         let was = std::mem::replace(&mut self.state, state);
         self.since_ktime_ns = ktime_ns;
         self.in_episode = match state {
@@ -200,7 +223,7 @@ impl Saturation {
             State::Recovered | State::Ok => false,
             State::Pressure => self.in_episode,
         };
-        Edge { was, state, ktime_ns, level }
+        Some(Edge { was, state, ktime_ns, level })
     }
 }
 

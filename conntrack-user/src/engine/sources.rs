@@ -59,12 +59,12 @@ impl Sums {
     /// Adds another's.
     pub fn add(&mut self, other: &Self) {
         let Self { new, freed, refused, evicted, failed, unconfirmed } = other;
-        self.new += new;
-        self.freed += freed;
+        self.new = self.new.saturating_add(*new);
+        self.freed = self.freed.saturating_add(*freed);
         self.refused = self.refused.saturating_add(*refused);
         self.evicted = self.evicted.saturating_add(*evicted);
         self.failed = self.failed.saturating_add(*failed);
-        self.unconfirmed += unconfirmed;
+        self.unconfirmed = self.unconfirmed.saturating_add(*unconfirmed);
     }
 
     /// What came since `earlier`. What audits corrected meanwhile is not below nothing.
@@ -147,16 +147,32 @@ pub struct Aside {
     pub oldest: Oldest,
     /// New entries in the last interval that ended.
     pub new_in_interval: u64,
-    /// `sums.new` when the running interval began.
+    /// `sums.new` when the running interval began, or when a recording listed it last.
     new_before: u64,
+    /// When a recording listed it last.
+    listed_ktime_ns: u64,
     /// Whether the slot is taken.
     tracked: bool,
 }
 
 const _: () = assert!(size_of::<Source>() == 128);
 
+/// What a recording says of a source at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceSums {
+    /// When.
+    pub ktime_ns: u64,
+    /// Entries it held.
+    pub entries: u32,
+    /// What happened so far.
+    pub sums: Sums,
+    /// How long the entries that ended had lived.
+    pub lifetimes: Lifetimes,
+}
+
 /// Of a source that is new.
-const TAKEN: Aside = Aside { oldest: Oldest::NONE, new_in_interval: 0, new_before: 0, tracked: true };
+const TAKEN: Aside =
+    Aside { oldest: Oldest::NONE, new_in_interval: 0, new_before: 0, listed_ktime_ns: 0, tracked: true };
 
 /// All sources.
 #[derive(Debug)]
@@ -281,6 +297,37 @@ impl Sources {
         self.queue_if_idle(at);
     }
 
+    /// Counts what befell a source, and no ledger has counted.
+    pub fn befell(&mut self, netns: u32, src: IpAddr, sums: &Sums) {
+        let at = self.find_or_insert(netns, src);
+        self.slots[at as usize].sums.add(sums);
+        self.queue_if_idle(at);
+    }
+
+    /// Sets what a recording says of a source. Its rate is told in new entries per `rate_ns`, over the time since it was
+    /// listed before, or since counting began.
+    pub fn listed(&mut self, netns: u32, src: IpAddr, said: &SourceSums, since_ktime_ns: u64, rate_ns: u64) {
+        let at = self.find_or_insert(netns, src);
+        let (source, aside) = (&mut self.slots[at as usize], &mut self.aside[at as usize]);
+        let SourceSums { ktime_ns, entries, sums, lifetimes } = *said;
+        let over_ns = ktime_ns.saturating_sub(aside.listed_ktime_ns.max(since_ktime_ns)).max(1);
+        let new = u128::from(sums.new.saturating_sub(aside.new_before));
+        aside.new_in_interval =
+            (new * u128::from(rate_ns) / u128::from(over_ns)).try_into().unwrap_or(u64::MAX);
+        (aside.new_before, aside.listed_ktime_ns) = (sums.new, ktime_ns);
+        (source.entries, source.sums, source.lifetimes) = (entries, sums, lifetimes);
+        self.queue_if_idle(at);
+    }
+
+    /// A recording no longer lists a source: it holds little or nothing.
+    pub fn unlisted(&mut self, netns: u32, src: IpAddr) {
+        if let Some(SourceId(at)) = self.find(netns, src) {
+            self.slots[at as usize].entries = 0;
+            self.aside[at as usize].new_in_interval = 0;
+            self.queue_if_idle(at);
+        }
+    }
+
     /// No source holds anything any more; no sum says that it was freed.
     pub fn release_all(&mut self) {
         for at in 0..self.slots.len() {
@@ -290,14 +337,15 @@ impl Sources {
         }
     }
 
-    /// A network namespace is gone: drops its sources, but for those that hold entries.
-    pub fn retire(&mut self, netns: u32) {
+    /// A network namespace is gone: drops its sources, but for those that hold entries; how many.
+    pub fn retire(&mut self, netns: u32) -> usize {
         let gone = |source: &Source| source.netns == netns && source.entries == 0;
         let dropped: Vec<u32> =
             self.index.iter().copied().filter(|at| gone(&self.slots[*at as usize])).collect();
         let slots = &self.slots;
         self.idle.retain(|at| !gone(&slots[*at as usize]));
-        dropped.into_iter().for_each(|at| self.drop_source(at));
+        dropped.iter().for_each(|at| self.drop_source(*at));
+        dropped.len()
     }
 
     /// Which ids name sources of a network namespace, by their number.

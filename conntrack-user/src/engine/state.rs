@@ -18,6 +18,11 @@ const TCP_STATES: [&str; 10] = [
     "SYN_SENT2",
 ];
 
+/// The name of a TCP state by its number, if it has one.
+pub fn tcp_name(state: u8) -> Option<&'static str> {
+    TCP_STATES.get(usize::from(state)).copied()
+}
+
 /// Protocol and state of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryState {
@@ -67,7 +72,7 @@ impl Sight {
         if !self.is_known() {
             return None;
         }
-        TCP_STATES.get(usize::from(self.0 & 0xf)).copied()
+        tcp_name(self.0 & 0xf)
     }
 
     /// For tables: what is the same for a TCP state, whatever else is known; what else is known where there is none.

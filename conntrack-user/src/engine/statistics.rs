@@ -76,17 +76,18 @@ impl Counted {
         }
     }
 
-    /// An entry was evicted.
-    pub fn evicted(&mut self) {
-        self.early_drop += 1;
+    /// Entries were evicted.
+    pub fn evicted(&mut self, evictions: u64) {
+        self.early_drop = self.early_drop.saturating_add(evictions);
     }
 
-    /// An entry was not inserted.
-    pub fn failed(&mut self, cause: InsertCause) {
-        self.insert_failed += 1;
+    /// Entries were not inserted.
+    pub fn failed(&mut self, cause: InsertCause, failures: u64) {
+        let add = |to: &mut u64| *to = to.saturating_add(failures);
+        add(&mut self.insert_failed);
         match cause {
-            InsertCause::Clash | InsertCause::NatPorts => self.drop = self.drop.saturating_add(1),
-            InsertCause::ChainTooLong => self.chaintoolong += 1,
+            InsertCause::Clash | InsertCause::NatPorts => add(&mut self.drop),
+            InsertCause::ChainTooLong => add(&mut self.chaintoolong),
             InsertCause::Dying => {}
         }
     }
@@ -195,11 +196,11 @@ mod tests {
         counted.refused(Cause::TableFull, 2);
         counted.refused(Cause::NoMemory, 1);
         counted.refused(Cause::Ctnetlink, 1);
-        counted.evicted();
+        counted.evicted(1);
         for cause in
             [InsertCause::Clash, InsertCause::ChainTooLong, InsertCause::NatPorts, InsertCause::Dying]
         {
-            counted.failed(cause);
+            counted.failed(cause, 1);
         }
         let expected =
             Counted { drop: 5, early_drop: 1, insert_failed: 4, chaintoolong: 1, clash_resolve: None };
@@ -210,9 +211,9 @@ mod tests {
     fn ours_is_compared_as_it_was_when_theirs_was_read() {
         let mut reckoning = Reckoning::default();
         assert_eq!(reckoning.comparison(), None);
-        reckoning.running.evicted();
+        reckoning.running.evicted(1);
         reckoning.read(Counters { early_drop: 1, ..Counters::default() });
-        reckoning.running.evicted();
+        reckoning.running.evicted(1);
         assert!(!reckoning.comparison().expect("read").differs());
         reckoning.read(Counters { early_drop: 3, ..Counters::default() });
         assert!(reckoning.comparison().expect("read").differs());
@@ -221,12 +222,12 @@ mod tests {
     #[test]
     fn nothing_goes_backwards_when_conntrack_comes_back() {
         let mut reckoning = Reckoning::default();
-        reckoning.running.evicted();
+        reckoning.running.evicted(1);
         reckoning.read(Counters { early_drop: 1, ..Counters::default() });
         reckoning.restart();
         let kernel = |reckoning: &Reckoning| reckoning.comparison().map(|both| both.kernel.early_drop);
         assert_eq!(kernel(&reckoning), Some(1));
-        reckoning.running.evicted();
+        reckoning.running.evicted(1);
         reckoning.read(Counters { early_drop: 1, ..Counters::default() });
         assert_eq!(kernel(&reckoning), Some(2));
         assert!(!reckoning.comparison().expect("read").differs());

@@ -37,6 +37,8 @@ pub struct Options {
     pub incidents_ring_bytes: u32,
     /// Whether freed entries carry their mark (one more read per free).
     pub read_mark: bool,
+    /// Whether freed TCP entries carry their state (two more reads per free).
+    pub read_tcp_state: bool,
     /// Time between two audits if nothing asks for one before.
     pub audit_ns: u64,
 }
@@ -115,6 +117,7 @@ fn attach_by(
         entries_wake_bytes: u64::from(options.entries_ring_bytes / WAKE_FRACTION),
         incident_wake_ns: INCIDENT_WAKE_NS,
         read_mark: u32::from(options.read_mark),
+        read_tcp_state: u32::from(options.read_tcp_state),
         ..layout::settings(&btf, symbols)?
     };
     let mut loader: EbpfLoader<'_> = loader();

@@ -1,6 +1,6 @@
 //! The one place where time is read.
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::engine::batch::WallClock;
 
@@ -12,6 +12,12 @@ pub fn ktime_ns() -> u64 {
 /// CPU time the calling thread has used, in the kernel too, in nanoseconds.
 pub fn cpu_ns() -> u64 {
     u64::try_from(nanoseconds(ClockId::ThreadCPUTime)).unwrap_or(0)
+}
+
+/// Ticks of the kernel in a second (`CONFIG_HZ`): a coarse clock goes by them.
+pub fn hz() -> u64 {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    1_000_000_000 / u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, 1_000_000_000)
 }
 
 /// Tells the wall clock from the monotonic one, the same for all stamps until the two have moved apart.

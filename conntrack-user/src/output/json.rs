@@ -12,8 +12,9 @@ use super::schema::{self, Head, Line};
 use super::time::Rfc3339;
 use crate::engine::account::{AuditReport, Events, Repaired};
 use crate::engine::batch::WallClock;
-use crate::engine::notice::{self, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal};
+use crate::engine::notice::{self, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal, Summed};
 use crate::engine::snapshot::{Attached, Summary};
+use crate::engine::state;
 use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tuple::Connection;
 use episode::{episode, source_entries};
@@ -75,6 +76,26 @@ fn line(notice: &Notice, wall: WallClock) -> Line {
         Notice::Counted(Counted { ktime_ns: _, netns, refused, evicted, failed }) => {
             Line::Counted(schema::Counted { head: head(Some(netns)), refused, evicted, failed })
         }
+        Notice::Summed(Summed { ktime_ns: _, first_ktime_ns, netns, of, count, src, level }) => {
+            Line::Summed(schema::Summed {
+                head: head(Some(netns)),
+                of: of.as_str(),
+                cause: of.cause_str(),
+                src,
+                incidents: count,
+                first_ktime_ns,
+                count: level.count,
+                max: level.max,
+            })
+        }
+        Notice::Unrecorded(ref it) => Line::Unrecorded(schema::Unrecorded {
+            head: head(None),
+            reason: it.reason.as_str(),
+            from_ktime_ns: it.from_ktime_ns,
+            duration_ns: it.length_ns(),
+            drains: it.drains,
+            bytes: it.bytes,
+        }),
         Notice::Lost(Lost { ktime_ns: _, entries, incidents, unmatched }) => {
             Line::Lost(schema::Lost { head: head(None), entries, incidents, unmatched })
         }
@@ -82,7 +103,7 @@ fn line(notice: &Notice, wall: WallClock) -> Line {
 }
 
 fn freed(freed: &Freed, wall: WallClock) -> schema::Free {
-    let Freed { ktime_ns, connection: ref it, status, mark, lifetime_ns, end } = *freed;
+    let Freed { ktime_ns, connection: ref it, status, mark, lifetime_ns, end, tcp_state } = *freed;
     schema::Free {
         head: head(wall, ktime_ns, Some(it.netns)),
         connection: connection(it),
@@ -93,6 +114,7 @@ fn freed(freed: &Freed, wall: WallClock) -> schema::Free {
         evicted: end == End::Evicted,
         end: freed.end_str(),
         mark,
+        tcp_state: tcp_state.and_then(state::tcp_name),
     }
 }
 
@@ -191,6 +213,10 @@ fn events(events: &Events, totals: &Totals, ktime_ns: u64, wall: WallClock) -> s
             count: gaps.count,
             duration_ns: gaps.duration_ns.saturating_add(open_ns),
             open: gaps.since_ktime_ns.is_some(),
+        },
+        unrecorded: schema::NotRecorded {
+            count: events.unrecorded.count,
+            duration_ns: events.unrecorded.duration_ns,
         },
     }
 }

@@ -46,6 +46,10 @@ pub enum Line {
     Gap(Gap),
     /// The kernel's statistics moved where nothing else tells of whom.
     Counted(Counted),
+    /// Of a recording: incidents that it does not have one by one.
+    Summed(Summed),
+    /// Of a recording: a time that it does not have.
+    Unrecorded(Unrecorded),
     /// The last line.
     Summary(Box<Summary>),
 }
@@ -204,6 +208,9 @@ pub struct Free {
     pub end: &'static str,
     /// Its mark; 0 unless marks are read.
     pub mark: u32,
+    /// The TCP state it ended in, as `conntrack -L` names it; absent of other protocols and where it was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_state: Option<&'static str>,
 }
 
 /// `kind: failed`
@@ -298,6 +305,46 @@ pub struct Counted {
     pub failed: u64,
 }
 
+/// `kind: summed`
+#[derive(Debug, Serialize)]
+pub struct Summed {
+    /// When the last of them was, and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// `refused`, `evicted` or `failed`.
+    pub of: &'static str,
+    /// As in a line of that kind; null for evictions.
+    pub cause: Option<&'static str>,
+    /// Source, of a victim for evictions; null if it was not caught.
+    pub src: Option<IpAddr>,
+    /// How many.
+    pub incidents: u64,
+    /// When the first of them was.
+    pub first_ktime_ns: u64,
+    /// `nf_conntrack_count` at the last; null if not readable.
+    pub count: Option<u32>,
+    /// `nf_conntrack_max` at the last; null if not readable.
+    pub max: Option<u32>,
+}
+
+/// `kind: unrecorded`
+#[derive(Debug, Serialize)]
+pub struct Unrecorded {
+    /// From when on all was recorded again; concerns all namespaces.
+    #[serde(flatten)]
+    pub head: Head,
+    /// `behind` (the recorder), `unwritten` (the file), `damaged` (the file) or `other`.
+    pub reason: &'static str,
+    /// Until then all had been recorded.
+    pub from_ktime_ns: u64,
+    /// How long nothing was.
+    pub duration_ns: u64,
+    /// Drains of the rings left out; 0 if that is not known.
+    pub drains: u64,
+    /// Bytes of records left out, or of the file that cannot be read.
+    pub bytes: u64,
+}
+
 /// `kind: lost`
 #[derive(Debug, Serialize)]
 pub struct Lost {
@@ -366,6 +413,8 @@ pub struct Events {
     pub abandoned_audit: Option<Audit>,
     /// When conntrack was away.
     pub gaps: Gaps,
+    /// Of a recording: when nothing was recorded.
+    pub unrecorded: NotRecorded,
 }
 
 /// Times when conntrack was away.
@@ -377,6 +426,15 @@ pub struct Gaps {
     pub duration_ns: u64,
     /// Whether it is away now.
     pub open: bool,
+}
+
+/// Times that a recording does not have.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct NotRecorded {
+    /// How many.
+    pub count: u64,
+    /// How long in total.
+    pub duration_ns: u64,
 }
 
 /// The kernel's statistics of one network namespace beside what ctwatch counted.

@@ -15,7 +15,7 @@ use crate::engine::account::Repaired;
 use crate::engine::batch::WallClock;
 use crate::engine::episode::Episode;
 use crate::engine::gauge::Level;
-use crate::engine::notice::{Audited, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal};
+use crate::engine::notice::{Audited, Counted, Eviction, Failure, Freed, Lost, Notice, Refusal, Summed};
 use crate::engine::snapshot::{Attached, Summary};
 use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tally::Ranking;
@@ -55,7 +55,26 @@ pub fn notice(out: &mut impl Write, notice: &Notice, wall: WallClock) -> io::Res
         Notice::Counted(Counted { ktime_ns: _, netns, refused, evicted, failed }) => {
             writeln!(out, "counted netns={netns} refused={refused} evicted={evicted} failed={failed}")
         }
+        Notice::Summed(it) => summed(out, it),
+        Notice::Unrecorded(it) => {
+            let (length, reason) = (seconds(it.length_ns()), it.reason.as_str());
+            writeln!(out, "missing {length} not recorded: {reason} drains={} bytes={}", it.drains, it.bytes)
+        }
     }
+}
+
+fn summed(out: &mut impl Write, summed: &Summed) -> io::Result<()> {
+    let Summed { ktime_ns, first_ktime_ns, netns, of, count, src, level: at } = *summed;
+    write!(out, "summed  {count} {}", of.as_str())?;
+    if let Some(cause) = of.cause_str() {
+        write!(out, " {cause}")?;
+    }
+    write!(out, " in {}", seconds(ktime_ns.saturating_sub(first_ktime_ns)))?;
+    match src {
+        Some(src) => write!(out, " src={src}")?,
+        None => write!(out, " unknown")?,
+    }
+    writeln!(out, " netns={netns} {}", level(at))
 }
 
 fn failed(out: &mut impl Write, failure: &Failure) -> io::Result<()> {
@@ -101,7 +120,7 @@ fn evicted(out: &mut impl Write, eviction: &Eviction) -> io::Result<()> {
 }
 
 fn freed(out: &mut impl Write, freed: &Freed) -> io::Result<()> {
-    let Freed { ktime_ns: _, ref connection, status, mark, lifetime_ns, end } = *freed;
+    let Freed { ktime_ns: _, ref connection, status, mark, lifetime_ns, end, tcp_state: _ } = *freed;
     let end = match end {
         End::Other => "",
         End::Evicted => " [EVICTED]",
@@ -148,6 +167,9 @@ pub fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     }
     if totals.unmatched > 0 {
         write!(out, "unmatched={} ", totals.unmatched)?;
+    }
+    if events.unrecorded.count > 0 {
+        write!(out, "missing={} ", seconds(events.unrecorded.duration_ns))?;
     }
     writeln!(out, "backend={}", summary.trust.backend)
 }

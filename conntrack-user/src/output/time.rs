@@ -18,6 +18,11 @@ impl Rfc3339 {
         let end = if unix_ns < 0 { Timestamp::MIN } else { Timestamp::MAX };
         Self(Timestamp::from_nanosecond(unix_ns).unwrap_or(end))
     }
+
+    /// From nanoseconds since the Unix epoch.
+    pub fn unix_ns(unix_ns: i64) -> Self {
+        Self::at(WallClock { offset_ns: unix_ns }, 0)
+    }
 }
 
 impl fmt::Display for Rfc3339 {

@@ -74,7 +74,7 @@ pub fn run(
                 .to_owned(),
         ));
     }
-    let session = Session::attach(attach, Needs { mark: false, live_view: true })?;
+    let session = Session::attach(attach, Needs { live_view: true, ..Needs::default() })?;
     let options = tui::Options {
         query: query.clone(),
         interval,

@@ -169,7 +169,9 @@ impl Engine {
         let since = self.config.since_ktime_ns;
         for netns in self.netns.iter_mut() {
             if let Some(open) = &mut netns.open {
-                open.set_holders(Holders::freeze(netns.inum, ktime_ns, since, &self.live, &self.sources));
+                let holders = Holders::freeze(netns.inum, ktime_ns, since, &self.live, &self.sources);
+                self.digest.picture(netns.inum, &holders);
+                open.set_holders(holders);
             }
         }
     }

@@ -102,7 +102,7 @@ impl Engine {
         let connection = Connection::new(netns, zone, original);
         self.sources.failed(netns, connection.src);
         self.break_down(&connection, What::Failed);
-        self.netns.get(netns).failed(ktime_ns, cause);
+        self.netns.get(netns).failed(ktime_ns, cause, 1);
         let reply = Connection::new(netns, zone, reply);
         tell(Notice::InsertFailed(Failure { ktime_ns, cause, connection, reply, status: Status(status) }));
     }

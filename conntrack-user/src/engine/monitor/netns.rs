@@ -5,12 +5,13 @@ use std::cmp::Reverse;
 use conntrack_common::{Cause, InsertCause};
 use hashbrown::HashMap;
 
+use super::giving::Told;
 use crate::engine::episode::Open;
 use crate::engine::gauge::{Gauge, Level};
 use crate::engine::history::Seconds;
 use crate::engine::lifetimes::Lifetimes;
 use crate::engine::notice::Refusal;
-use crate::engine::saturation::{Edge, Saturation, Thresholds};
+use crate::engine::saturation::{Edge, Saturation, State};
 use crate::engine::snapshot::{History, NetnsRow};
 use crate::engine::sources::{Rates, Sums};
 use crate::engine::statistics::{Comparison, Reckoning, StatisticsRow};
@@ -42,6 +43,8 @@ pub struct Netns {
     before: Sums,
     rates: Rates,
     seconds: Option<Box<Seconds>>,
+    /// What a recorder was told last of it.
+    pub(super) told: Told,
 }
 
 impl Netns {
@@ -62,6 +65,7 @@ impl Netns {
             before: Sums::default(),
             rates: Rates::default(),
             seconds: None,
+            told: Told::default(),
         }
     }
 
@@ -147,7 +151,7 @@ impl Netns {
     pub fn evicted(&mut self, ktime_ns: u64, level: Level) -> Option<Edge> {
         self.sums.evicted += 1;
         self.heard_ktime_ns = ktime_ns;
-        self.reckoning.running.evicted();
+        self.reckoning.running.evicted(1);
         self.gauge.observe_eviction(ktime_ns, level);
         self.saturation.evicted(ktime_ns, level.or(self.gauge.level()))
     }
@@ -158,11 +162,23 @@ impl Netns {
         self.saturation.evicted(ktime_ns, self.gauge.level())
     }
 
-    /// An entry was not inserted.
-    pub fn failed(&mut self, ktime_ns: u64, cause: InsertCause) {
-        self.sums.failed += 1;
+    /// So many entries were not inserted, the last of them then.
+    pub fn failed(&mut self, ktime_ns: u64, cause: InsertCause, failures: u64) {
+        self.sums.failed = self.sums.failed.saturating_add(failures);
         self.heard_ktime_ns = ktime_ns;
-        self.reckoning.running.failed(cause);
+        self.reckoning.running.failed(cause, failures);
+    }
+
+    /// A recording says what it was like then; its sums are the caller's to set.
+    pub fn replay(&mut self, ktime_ns: u64, level: Level, entries: u64, lifetimes: Lifetimes) {
+        self.heard_ktime_ns = ktime_ns;
+        self.gauge.stood(ktime_ns, level);
+        (self.entries, self.lifetimes) = (entries, lifetimes);
+    }
+
+    /// A recording says that its state changed.
+    pub fn replay_edge(&mut self, edge: &Edge) {
+        self.saturation.replay(edge);
     }
 
     /// When [`expire`](Self::expire) is due, if nothing happens before.
@@ -178,6 +194,21 @@ impl Netns {
     #[inline]
     fn moved(&mut self, ktime_ns: u64) -> Option<Edge> {
         self.saturation.moved(ktime_ns, self.gauge.level())
+    }
+
+    /// The kernel's count and limit.
+    pub fn level(&self) -> Level {
+        self.gauge.level()
+    }
+
+    /// The highest count since this was last asked.
+    pub fn take_peak(&mut self) -> u32 {
+        self.gauge.take_peak()
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.saturation.state()
     }
 
     /// Per second over the last interval that ended.
@@ -237,15 +268,15 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// None yet.
-    pub fn new(thresholds: Thresholds, since_ktime_ns: u64) -> Self {
+    /// None yet; each begins in this.
+    pub fn new(saturation: Saturation) -> Self {
         Self {
             all: Vec::new(),
             index: HashMap::new(),
             last: 0,
             names: HashMap::new(),
             gone: None,
-            saturation: Saturation::new(thresholds, since_ktime_ns),
+            saturation,
         }
     }
 
@@ -273,6 +304,11 @@ impl Namespaces {
     /// The same, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Netns> {
         self.all.iter_mut()
+    }
+
+    /// Entries in the live table, of all of them.
+    pub fn entries(&self) -> u64 {
+        self.all.iter().map(|it| it.entries).sum()
     }
 
     /// Entries in all of them by the kernel's counts.

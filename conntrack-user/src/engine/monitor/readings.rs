@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use conntrack_common::{Cause, Census, Count, Gap, Missed, NetnsName, Stats, Totals};
 
 use super::Engine;
+use super::netns::Netns;
 use crate::engine::gauge::Level;
 use crate::engine::notice::{self, Counted, Lost, Notice, Refusal};
 use crate::engine::sources::Sums;
@@ -50,7 +51,8 @@ impl Engine {
             self.events.repaired.removed += if self.events.bootstrapped { left.len() as u64 } else { 0 };
             left.iter().for_each(|entry| self.freed_unseen(entry));
         }
-        self.sources.retire(netns);
+        let sources = self.sources.retire(netns);
+        self.tell_gone(netns, ktime_ns, sources);
         let kept = self.netns.get(netns).entries();
         self.netns.retire(netns);
         (0..kept).for_each(|_| self.netns.get(netns).found(false));
@@ -144,8 +146,10 @@ impl Engine {
     fn gone(&mut self, ktime_ns: u64) {
         self.events.gaps.count += 1;
         self.events.gaps.since_ktime_ns = Some(ktime_ns);
-        let open: Vec<u32> = self.netns.iter().filter(|it| it.open.is_some()).map(|it| it.inum).collect();
-        open.into_iter().for_each(|netns| self.close_episode(netns, ktime_ns));
+        let open = |it: &Netns| Some((it.open.as_ref()?.start_ktime_ns(), it.inum));
+        let mut open: Vec<_> = self.netns.iter().filter_map(open).collect();
+        open.sort_unstable();
+        open.into_iter().for_each(|(_, netns)| self.close_episode(netns, ktime_ns));
         self.live.clear();
         self.passes.forget();
         self.sources.release_all();

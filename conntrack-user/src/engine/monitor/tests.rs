@@ -68,8 +68,25 @@ fn new_and_free_make_a_lifetime() {
     let told = apply(&mut engine, &batch(S, &[new(7, 100, 5), free(7, 350)], &[]));
     let connection = testing::connection(5);
     let (status, lifetime_ns, end) = (Status(0x0a), Some(250), End::Other);
-    let freed = Freed { ktime_ns: 350, connection, status, mark: 0, lifetime_ns, end };
+    let freed = Freed { ktime_ns: 350, connection, status, mark: 0, lifetime_ns, end, tcp_state: None };
     assert_eq!(told, [Notice::New { ktime_ns: 100, connection }, Notice::Free(freed)]);
+}
+
+#[test]
+fn how_an_entry_ended_and_its_tcp_state_share_a_byte() {
+    for end in [End::Other, End::Evicted, End::NotInserted] {
+        for state in 0..=14 {
+            let free = Free { end: Free::tell_end(end, state), ..testing::free(1, 20) };
+            assert_eq!((free.end(), free.tcp_state()), (Some(end), Some(state)));
+        }
+        let unknown = Free { end: Free::tell_end(end, u8::MAX), ..testing::free(1, 20) };
+        assert_eq!((unknown.end, unknown.end(), unknown.tcp_state()), (end as u8, Some(end), None));
+    }
+    let mut engine = engine();
+    let closed = Record::Free(Free { end: Free::tell_end(End::Evicted, 7), ..testing::free(7, 350) });
+    let told = apply(&mut engine, &batch(S, &[new(7, 100, 5), closed], &[]));
+    let [_, Notice::Free(freed), ..] = told[..] else { panic!("{told:?}") };
+    assert_eq!((freed.end, freed.tcp_state), (End::Evicted, Some(7)));
 }
 
 #[test]

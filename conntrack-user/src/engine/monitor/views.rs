@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::Engine;
+use super::recorded::RATE_NS;
 use crate::engine::breakdown::{Breakdown, Counts};
 use crate::engine::grouping::{Grouping, prefix};
 use crate::engine::holders::ROWS;
@@ -10,9 +11,12 @@ use crate::engine::lifetimes::{Lifetimes, Oldest};
 use crate::engine::minute;
 use crate::engine::pass::{Grouped, Groups, Held, Wanted};
 use crate::engine::query::{Focus, Query, View};
-use crate::engine::snapshot::{self, CAUSES, CauseRow, Close, NetnsRow, Snapshot};
+use crate::engine::snapshot::{self, CAUSES, CauseRow, Close, NetnsRow, Snapshot, Trust};
 use crate::engine::sources::{Aside, Source, SourceId, Sums, per_second};
 use crate::engine::table::{All, Key, Row, Table};
+
+/// What cannot be told of a recording without entries.
+const NO_ENTRIES: &str = "destinations, ports, states and ages are not recorded: record with --entries";
 
 /// The last interval that ended, and where the running one began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +63,7 @@ impl Sum {
         self.entries += u64::from(source.entries);
         self.sums.add(&source.sums);
         self.lifetimes.add(&source.lifetimes);
-        self.new_in_interval += aside.new_in_interval;
+        self.new_in_interval = self.new_in_interval.saturating_add(aside.new_in_interval);
         if source.entries > 0 {
             self.oldest.add(&aside.oldest);
         }
@@ -86,7 +90,10 @@ impl Engine {
         let causes = snapshot::causes(&self.totals(), self.failed_unknown).map(|(_, total)| total);
         self.interval.end(self.ktime_ns, self.own.new, causes);
         let length_ns = self.interval.length_ns;
-        self.sources.end_interval();
+        // The rates of a recording's sources are as it lists them.
+        if !self.config.recorded {
+            self.sources.end_interval();
+        }
         self.netns.end_interval(length_ns);
         self.breakdowns.end_interval(self.ktime_ns, length_ns);
         self.passes.forget();
@@ -103,13 +110,13 @@ impl Engine {
             wall: self.wall,
             since_ktime_ns: self.config.since_ktime_ns,
             interval_ns: self.interval.length_ns,
-            trust: self.config.trust.clone(),
+            trust: self.trust_in_views(),
             thresholds: self.config.thresholds,
             events: self.events.clone(),
             totals,
             failed_unknown: self.failed_unknown,
             statistics: self.netns.statistics(totals.clash_resolved),
-            entries: self.live.len() as u64,
+            entries: self.entries(),
             history: self.netns.history(self.query.netns, &netns),
             netns,
             table: self.table(grouping.as_ref()),
@@ -118,6 +125,15 @@ impl Engine {
             focus: self.query.focus.and_then(|focus| self.close(focus)),
             episodes: self.episodes(),
         }
+    }
+
+    /// A recording without entries lacks more than its backend did.
+    fn trust_in_views(&self) -> Trust {
+        let mut trust = self.config.trust.clone();
+        if self.config.recorded {
+            trust.degradations.push(NO_ENTRIES.to_owned());
+        }
+        trust
     }
 
     /// Finds out what the query needs of the live table and no pass of this interval has found.
@@ -141,6 +157,9 @@ impl Engine {
             let held = self.passes.netns(row.netns);
             row.evictable = held.evictable.min(row.entries);
             row.unseen = held.unseen.min(row.entries);
+            if self.config.recorded {
+                row.unseen = row.entries;
+            }
         }
         rows
     }
@@ -152,14 +171,19 @@ impl Engine {
         causes.map(|((cause, total), events)| CauseRow { cause, total, per_s: per_s(events) }).collect()
     }
 
+    /// Entries in the live table.
+    pub(super) fn entries(&self) -> u64 {
+        if self.config.recorded { self.netns.entries() } else { self.live.len() as u64 }
+    }
+
     /// The totals the way sources are summed.
-    fn sums(&self) -> Sums {
+    pub(super) fn sums(&self) -> Sums {
         snapshot::sums(&self.totals(), self.failed_unknown)
     }
 
     fn table(&self, grouping: Option<&Grouping>) -> Table {
         let all = All {
-            entries: self.live.len() as u64,
+            entries: self.entries(),
             sums: self.sums(),
             since_ktime_ns: self.config.since_ktime_ns,
             new_per_s: per_second(self.interval.new, self.interval.length_ns),
@@ -179,6 +203,11 @@ impl Engine {
         Table::new(view, &rows, sort, k, &all)
     }
 
+    /// What the new entries of a source are counted over.
+    fn source_rate_ns(&self) -> u64 {
+        if self.config.recorded { RATE_NS } else { self.interval.length_ns }
+    }
+
     fn passing_sources(&self) -> impl Iterator<Item = (SourceId, &Source)> {
         let filter = &self.query.filter;
         self.sources.iter_ids().filter(|(_, source)| filter.matches_source(source.netns, source.src))
@@ -190,7 +219,7 @@ impl Engine {
         Row {
             key: Key::Source(*src, *netns),
             entries: u64::from(*entries),
-            new_per_s: per_second(*new_in_interval, self.interval.length_ns),
+            new_per_s: per_second(*new_in_interval, self.source_rate_ns()),
             sums: *sums,
             mean_lifetime_ns: lifetimes.mean_ns(),
             oldest_ns: if *entries > 0 { oldest.age_ns(self.ktime_ns) } else { None },
@@ -206,7 +235,7 @@ impl Engine {
         let row = |(key, sum): (Key, Sum)| Row {
             key,
             entries: sum.entries,
-            new_per_s: per_second(sum.new_in_interval, self.interval.length_ns),
+            new_per_s: per_second(sum.new_in_interval, self.source_rate_ns()),
             sums: sum.sums,
             mean_lifetime_ns: sum.lifetimes.mean_ns(),
             oldest_ns: sum.oldest.age_ns(self.ktime_ns),

@@ -38,7 +38,7 @@ pub fn episode(episode: &Episode, wall: WallClock) -> schema::Episode {
     }
 }
 
-fn holders(holders: &Holders) -> schema::Holders {
+pub fn holders(holders: &Holders) -> schema::Holders {
     schema::Holders {
         ktime_ns: holders.ktime_ns,
         entries: holders.entries,
@@ -72,7 +72,7 @@ pub fn source_entries(&(src, entries): &(IpAddr, u64)) -> SourceEntries {
     SourceEntries { src, entries }
 }
 
-fn source_events(&(src, events): &(IpAddr, u64)) -> SourceEvents {
+pub fn source_events(&(src, events): &(IpAddr, u64)) -> SourceEvents {
     SourceEvents { src, events }
 }
 

@@ -105,6 +105,7 @@ fn entries() {
         mark: 0,
         lifetime_ns: Some(9),
         end: End::Evicted,
+        tcp_state: None,
     };
     let expected = format!(
         r#"{{"kind":"free",{TIME},"netns":1,{UDP},"lifetime_ns":9,"assured":true,"seen_reply":true,"confirmed":true,"evicted":true,"end":"evicted","mark":0}}"#
@@ -113,6 +114,8 @@ fn entries() {
     let older = line(Notice::Free(Freed { lifetime_ns: None, end: End::Other, ..freed }));
     assert!(older.contains(r#""lifetime_ns":null,"#), "{older}");
     assert!(older.contains(r#""evicted":false,"end":"other""#), "{older}");
+    let closed = line(Notice::Free(Freed { tcp_state: Some(7), ..freed }));
+    assert!(closed.ends_with("\"mark\":0,\"tcp_state\":\"TIME_WAIT\"}\n"), "{closed}");
     let ping = Connection { proto: Proto::ICMP, dport: 0x0800, zone: 3, ..connection(5) };
     let expected = r#""proto":"icmp","src":"10.1.0.5","dst":"10.99.0.1","sport":1024,"dport":2048,"zone":3,"icmp_type":8,"icmp_code":0,"icmp_id":1024}"#;
     let new = line(Notice::New { ktime_ns: KTIME_NS, connection: ping });
@@ -239,6 +242,7 @@ fn story_events() -> Value {
         "unmatched": 0, "decode_errors": 0, "older_free": 0, "unknown_free": 0, "overwritten": 0,
         "bootstrapped": false, "last_audit": null, "abandoned_audit": null,
         "gaps": {"count": 0, "duration_ns": 0, "open": false},
+        "unrecorded": {"count": 0, "duration_ns": 0},
     })
 }
 

@@ -101,7 +101,7 @@ fn figures_of(
 }
 
 /// The first column to the left, all others to the right.
-fn write_aligned(out: &mut impl Write, lines: &[Vec<String>]) -> io::Result<()> {
+pub fn write_aligned(out: &mut impl Write, lines: &[Vec<String>]) -> io::Result<()> {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -129,6 +129,14 @@ fn but(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
         let away = Span::ns(events.gaps.duration_ns);
         writeln!(out, "  but: conntrack was away {} times, {away} in total{now}", events.gaps.count)?;
     }
+    if events.unrecorded.count > 0 {
+        let missing = Span::ns(events.unrecorded.duration_ns);
+        writeln!(
+            out,
+            "  but: {} times are not in the recording, {missing} in total",
+            events.unrecorded.count
+        )?;
+    }
     let rows = &snapshot.statistics;
     for row in rows.iter().filter(|row| row.comparison.differs() && worth_a_line(row, rows)) {
         writeln!(out, "  but: the kernel's statistics say {}", statistics(row))?;

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::scene::{Scene, put, rows};
 use super::theme::Look;
-use crate::engine::notice::Notice;
+use crate::engine::notice::{Incident, Notice};
 use crate::output::text;
 
 /// Draws a rule with the title, and as many as there is room for.
@@ -45,8 +45,9 @@ pub fn line<'a>(scene: &Scene<'_>, notice: &Notice) -> Line<'a> {
 fn style(look: Look, notice: &Notice) -> Style {
     match notice {
         Notice::Edge { edge, .. } => look.state(edge.state),
-        Notice::Refused(_) | Notice::Lost(_) | Notice::Gap(_) => look.bad(),
-        Notice::Evicted(_) | Notice::InsertFailed(_) | Notice::Counted(_) => look.warn(),
+        Notice::Refused(_) | Notice::Lost(_) | Notice::Gap(_) | Notice::Unrecorded(_) => look.bad(),
+        Notice::Summed(summed) if matches!(summed.of, Incident::Refused(_)) => look.bad(),
+        Notice::Summed(_) | Notice::Evicted(_) | Notice::InsertFailed(_) | Notice::Counted(_) => look.warn(),
         Notice::New { .. } | Notice::Free(_) | Notice::Audited(_) => look.label(),
     }
 }

@@ -61,6 +61,10 @@ pub fn reservations(snapshot: &Snapshot) -> Vec<String> {
         let now = if events.gaps.since_ktime_ns.is_some() { ", and is away now" } else { "" };
         but.push(format!("conntrack was away {times} times, {length} in total{now}"));
     }
+    if events.unrecorded.count > 0 {
+        let (times, length) = (events.unrecorded.count, figures::span_ns(events.unrecorded.duration_ns));
+        but.push(format!("{times} times are not in the recording, {length} in total"));
+    }
     if events.decode_errors > 0 {
         but.push(format!("{} records made no sense", events.decode_errors));
     }
