@@ -1,6 +1,8 @@
 //! ctwatch's rooms. Data flows one way: `kernel` -> `engine` -> snapshot and notices -> `output`; `cli` wires them.
+//! `advise` makes plans of what was recorded.
 
 pub mod cli;
 pub mod engine;
 pub mod kernel;
 pub mod output;
+pub mod record;
