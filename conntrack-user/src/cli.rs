@@ -4,6 +4,8 @@ mod attaching;
 mod failure;
 mod filtering;
 mod log;
+mod record;
+mod replaying;
 mod session;
 mod top;
 mod values;
@@ -38,6 +40,7 @@ struct Cli {
 enum Command {
     Watch(watch::Args),
     Top(top::Args),
+    Record(record::Args),
 }
 
 /// Text for people or JSON for programs.
@@ -45,7 +48,7 @@ enum Command {
 enum OutputFormat {
     /// Lines and tables.
     Text,
-    /// One object per line (watch) or one object (top).
+    /// One object per line (watch) or one object (top, report).
     Json,
 }
 
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse().map_err(refused_by_clap).and_then(|cli| match cli.command {
         Command::Watch(args) => watch::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Record(args) => record::run(&args),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -11,6 +11,7 @@ pub mod ctnetlink;
 mod drain;
 pub mod error;
 mod hooks;
+pub mod host;
 mod incidents;
 mod kallsyms;
 mod kprobe;

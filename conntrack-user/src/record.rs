@@ -9,9 +9,12 @@ mod header;
 mod index;
 mod layouts;
 mod reader;
+pub mod recorder;
+mod replay;
 mod schema;
 pub mod shards;
 pub mod store;
+pub mod thinning;
 mod writer;
 
 #[cfg(test)]
@@ -22,6 +25,7 @@ pub use files::{FileError, Files, Recording};
 pub use header::Header;
 pub use layouts::layouts;
 pub use reader::{Block, Damage, DamageKind, OpenError, Piece, Reader};
+pub use replay::Batches;
 pub use schema::{Field, FieldType, KindLayout};
 pub use shards::Retention;
 pub use store::{Store, StoreError};

@@ -1,4 +1,4 @@
-//! One attached run: kernel to engine, until the time is over, a signal comes or the output ends.
+//! One run: kernel or recording to engine, until the time is over, a signal comes or the output ends.
 
 use std::{future, time::Duration};
 
@@ -22,11 +22,11 @@ use crate::{
     },
 };
 
-use super::{attaching::AttachArgs, failure::Failure};
+use super::{attaching::AttachArgs, failure::Failure, replaying::Player};
 
-/// Attached and counting.
+/// Attached and counting, or about to replay what once was.
 pub struct Session {
-    /// What attaching came to.
+    /// What attaching came to, or had come to.
     pub attached: Attached,
     engine: Engine,
     feed: Feed,
@@ -61,8 +61,21 @@ impl Session {
             for_recording: needs.recording,
             ..Config::new(ktime_ns, wall, trust.clone())
         });
-        let feed = Feed { source, signals, end: None, stopping: false };
+        let feed = Feed { origin: Origin::Live(source), signals, end: None, stopping: false };
         Ok(Self { attached: Attached { ktime_ns, wall, trust }, engine, feed, runtime })
+    }
+
+    /// Begins to replay. From here on a signal ends the run in order.
+    pub fn replay(player: Player, needs: Needs) -> Result<Self, Failure> {
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+        let signals = runtime.block_on(async { Signals::listen() })?;
+        let config = player.config();
+        let attached =
+            Attached { ktime_ns: config.since_ktime_ns, wall: config.wall, trust: config.trust.clone() };
+        let engine = Engine::new(Config { live_view: needs.live_view, ..config });
+        let feed = Feed { origin: Origin::Recording(Box::new(player)), signals, end: None, stopping: false };
+        Ok(Self { attached, engine, feed, runtime })
     }
 
     /// Runs `work` with what feeds the engine, then detaches. An error of `work` ends the run.
@@ -70,45 +83,76 @@ impl Session {
         let Self { attached: _, mut engine, mut feed, runtime } = self;
         let outcome = runtime.block_on(work(&mut feed, &mut engine));
         // Nobody receives any more: the drain detaches and ends by itself, or has ended by an error of its own.
-        let drained = feed.source.finish();
+        let drained = match feed.origin {
+            Origin::Live(source) => source.finish(),
+            Origin::Recording(player) => player.finish(),
+        };
         outcome.and(drained)?;
         Ok(engine)
     }
 }
 
-/// Batches from the kernel, until the time is over or a signal came and what was in the rings is handed over too.
+/// Batches from the kernel, until the time is over or a signal came and what was in the rings is handed over too; or from
+/// a recording, until its end.
 pub struct Feed {
-    source: Source,
+    origin: Origin,
     signals: Signals,
     end: Option<Instant>,
     stopping: bool,
 }
 
+/// Where batches come from.
+enum Origin {
+    Live(Source),
+    Recording(Box<Player>),
+}
+
 impl Feed {
-    /// Ends the run after this time, or once the entries that were there before are known if that is later.
+    /// Ends the run after this time, or once the entries that were there before are known if that is later. The time
+    /// of a recording is that of its records.
     pub fn end_after(&mut self, limit: Duration) {
-        self.end = Some(Instant::now() + limit);
+        match &mut self.origin {
+            Origin::Live(_) => self.end = Some(Instant::now() + limit),
+            Origin::Recording(player) => player.end_after(limit),
+        }
     }
 
-    /// Whether the time has come that [`end_after`](Self::end_after) names.
+    /// Whether the time has come that [`end_after`](Self::end_after) names; a recording ends by itself.
     pub fn is_over(&self, engine: &Engine) -> bool {
         self.end.is_some_and(|end| Instant::now() >= end) && self.is_complete(engine)
     }
 
     /// Whether the entries that were there before are known, if they ever come to be: by a first audit.
     pub fn is_complete(&self, engine: &Engine) -> bool {
-        engine.bootstrapped() || !self.source.started.audits
+        match &self.origin {
+            Origin::Live(source) => engine.bootstrapped() || !source.started.audits,
+            Origin::Recording(_) => true,
+        }
+    }
+
+    /// Whether batches are of another time than now.
+    pub fn is_replay(&self) -> bool {
+        matches!(self.origin, Origin::Recording(_))
+    }
+
+    /// Whether a recording has been played to its end.
+    pub fn has_ended(&self) -> bool {
+        matches!(&self.origin, Origin::Recording(player) if player.has_ended())
     }
 
     /// Detaches; what is still in the rings comes before the end.
     pub fn stop(&mut self) {
         self.stopping = true;
-        self.source.control.stop();
+        if let Origin::Live(source) = &self.origin {
+            source.control.stop();
+        }
     }
 
-    /// Asks for an audit. How often there may be one is the kernel room's to say.
+    /// Asks for an audit. How often there may be one is the kernel room's to say; a recording has those that were.
     pub fn audit(&self) {
-        self.source.control.audit();
+        if let Origin::Live(source) = &self.origin {
+            source.control.audit();
+        }
     }
 
     /// Hands the kernel what the engine wants to know, and waits for the next batch; none at the end. May be
@@ -124,17 +168,37 @@ impl Feed {
                 biased;
                 () = self.signals.received(), if !self.stopping => self.stop(),
                 () = at(end) => {}
-                batch = self.source.batches.recv() => return batch,
+                batch = self.origin.next(self.stopping) => return batch,
             }
         }
     }
 
+    /// The same, but after the last batch of a recording there is none only once a signal came: its last picture stays.
+    pub async fn next_or_stay(&mut self, engine: &mut Engine) -> Option<Batch> {
+        let batch = self.next(engine).await;
+        if batch.is_none() && self.has_ended() && !self.stopping {
+            self.signals.received().await;
+        }
+        batch
+    }
+
     fn answer(&self, engine: &mut Engine) {
+        let Origin::Live(source) = &self.origin else { return };
         if let Some(suspects) = engine.suspects() {
-            self.source.control.examine(suspects);
+            source.control.examine(suspects);
         }
         if engine.wants_audit() {
-            self.source.control.missed();
+            source.control.missed();
+        }
+    }
+}
+
+impl Origin {
+    async fn next(&mut self, stopping: bool) -> Option<Batch> {
+        match self {
+            Self::Live(source) => source.batches.recv().await,
+            Self::Recording(_) if stopping => None,
+            Self::Recording(player) => player.next().await,
         }
     }
 }

@@ -20,11 +20,13 @@ use crate::{
     output::Format,
 };
 
+
 use super::{
     OutputFormat,
     attaching::AttachArgs,
     failure::Failure,
     filtering::FilterArgs,
+    replaying::{Player, ReplayArgs},
     session::{Feed, Needs, Session},
     values,
 };
@@ -86,6 +88,9 @@ pub struct Args {
     filter: FilterArgs,
 
     #[command(flatten)]
+    replay: ReplayArgs,
+
+    #[command(flatten)]
     attach: AttachArgs,
 }
 
@@ -95,7 +100,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.once || args.is_batch() {
         return print(args, query);
     }
-    live::run(&args.attach, &args.screen, query, args.interval())
+    live::run(|| args.session(Some(1.0)), &args.screen, query, args.interval())
 }
 
 impl Args {
@@ -105,6 +110,32 @@ impl Args {
 
     fn interval(&self) -> Duration {
         self.interval.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Attaches, or opens a recording that is played at a speed unless another is asked for.
+    fn session(&self, speed: Option<f64>) -> Result<Session, Failure> {
+        let needs = Needs { live_view: true, ..Needs::default() };
+        match self.replay.session(speed)? {
+            Some(player) => {
+                self.can_be_told_by(&player)?;
+                Session::replay(player, needs)
+            }
+            None => Session::attach(&self.attach, needs),
+        }
+    }
+
+    /// What only entries tell is not in a recording without them.
+    fn can_be_told_by(&self, player: &Player) -> Result<(), Failure> {
+        let by = matches!(self.by, View::Destinations | View::Ports | View::States);
+        let by = by.then(|| format!("--by {}", self.by.as_str()));
+        let beyond = self.filter.filter()?.beyond_sources().map(str::to_owned);
+        let focus = self.focus.map(|_| "--focus".to_owned());
+        match by.or(beyond).or(focus).filter(|_| !player.has_entries()) {
+            Some(option) => Err(Failure::Usage(format!(
+                "{option} needs entries, and this was recorded without: record with `ctwatch record --entries`"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn query(&self) -> Result<Query, Failure> {
@@ -123,13 +154,15 @@ impl Args {
 
 /// Prints one table, or one after every interval.
 fn print(args: &Args, query: Query) -> Result<(), Failure> {
-    let session = Session::attach(&args.attach, Needs { live_view: true, ..Needs::default() })?;
+    let session = args.session(None)?;
     let out = BufWriter::new(io::stdout().lock());
     let mut printer = Printer { out, format: args.output.into(), query: query.clone() };
     session.run(async |feed, engine| {
         engine.ask(query);
         if args.once {
-            printer.once(feed, engine, args.interval.unwrap_or_default()).await
+            printer.once(feed, engine, args.interval).await
+        } else if feed.is_replay() {
+            printer.batch_replayed(feed, engine, args).await
         } else {
             printer.batch(feed, engine, args).await
         }
@@ -144,9 +177,12 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
-    /// Prints when the time is over and all entries are known, and only then detaches: that takes a moment.
-    async fn once(&mut self, feed: &mut Feed, engine: &mut Engine, limit: Duration) -> Result<()> {
-        feed.end_after(limit);
+    /// Prints when the time is over and all entries are known, and only then detaches: that takes a moment. A
+    /// recording is over at its end, unless the time is.
+    async fn once(&mut self, feed: &mut Feed, engine: &mut Engine, limit: Option<Duration>) -> Result<()> {
+        if let Some(limit) = limit.or((!feed.is_replay()).then_some(Duration::ZERO)) {
+            feed.end_after(limit);
+        }
         while let Some(batch) = feed.next(engine).await {
             engine.apply(&batch, |_| ());
             if feed.is_over(engine) {
@@ -174,6 +210,24 @@ impl<W: Write> Printer<W> {
                     self.table(engine)?;
                     left = left.map(|left| left - 1);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints after every interval of the recording's own time, in which seconds are whole.
+    async fn batch_replayed(&mut self, feed: &mut Feed, engine: &mut Engine, args: &Args) -> Result<()> {
+        let interval_ns = u64::try_from(args.interval().as_nanos()).unwrap_or(u64::MAX);
+        let after = |ktime_ns: u64| (ktime_ns / interval_ns + 1).saturating_mul(interval_ns);
+        let (mut left, mut due) = (args.count, None);
+        while left != Some(0) {
+            let Some(batch) = feed.next(engine).await else { break };
+            let ktime_ns = batch.ktime_ns;
+            engine.apply(&batch, |_| ());
+            if ktime_ns >= *due.get_or_insert(after(ktime_ns)) {
+                due = Some(after(ktime_ns));
+                self.table(engine)?;
+                left = left.map(|left| left - 1);
             }
         }
         Ok(())

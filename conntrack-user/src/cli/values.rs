@@ -48,6 +48,46 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a time like 10s, 500ms or 2m".to_owned())
 }
 
+/// A time as [`duration`] reads it, or in days or weeks: `7d`, `2w`.
+pub fn long_duration(text: &str) -> Result<Duration, String> {
+    let days =
+        |number: &str, days: u64| number.trim().parse::<u32>().ok().map(|number| u64::from(number) * days);
+    let days = match text.char_indices().last() {
+        Some((at, 'd')) => days(&text[..at], 1),
+        Some((at, 'w')) => days(&text[..at], 7),
+        _ => None,
+    };
+    match days {
+        Some(days) if days > 0 => Ok(Duration::from_secs(days * 86_400)),
+        _ => duration(text).map_err(|_| "write a time like 90s, 12h or 7d".to_owned()),
+    }
+}
+
+/// A number of bytes, e.g. `500M` or `1G`; at least a mebibyte.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        Some((at, 't' | 'T')) => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| *bytes >= 1 << 20)
+        .ok_or_else(|| "write a size of at least 1M, e.g. 500M or 1G".to_owned())
+}
+
+/// How many times as fast, like `10x`, `0.5x` or `2`.
+pub fn speed(text: &str) -> Result<f64, String> {
+    let times = text.strip_suffix(['x', 'X']).unwrap_or(text).parse::<f64>().ok();
+    times
+        .filter(|times| (0.001..=1e6).contains(times))
+        .ok_or_else(|| "write how many times as fast, e.g. 10x or 0.5x".to_owned())
+}
+
 /// The size of a ring: a power of two and at least a page, e.g. `65536`, `256K`, `8M`.
 pub fn ring_bytes(text: &str) -> Result<u32, String> {
     let (digits, shift) = match text.char_indices().last() {
@@ -74,6 +114,24 @@ mod tests {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         for text in ["", "0", "-1s", "soon", "10 parsecs"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_durations() {
+        assert_eq!(long_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(long_duration("2w"), Ok(Duration::from_secs(14 * 86_400)));
+        assert_eq!(long_duration("12h"), Ok(Duration::from_secs(12 * 3_600)));
+        for text in ["", "0d", "d", "-1d", "1.5d", "99999999999w", "soon"] {
+            assert!(long_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!([bytes("1M"), bytes("2g"), bytes("1048576")], [Ok(1 << 20), Ok(2 << 30), Ok(1 << 20)]);
+        for text in ["", "0", "1K", "G", "-1G", "1.5G", "99999999T", "1 µ"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 

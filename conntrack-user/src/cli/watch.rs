@@ -20,6 +20,7 @@ use super::{
     attaching::AttachArgs,
     failure::Failure,
     filtering::FilterArgs,
+    replaying::ReplayArgs,
     session::{Needs, Session},
     values,
 };
@@ -50,14 +51,30 @@ pub struct Args {
     filter: FilterArgs,
 
     #[command(flatten)]
+    replay: ReplayArgs,
+
+    #[command(flatten)]
     attach: AttachArgs,
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let filter = args.filter.filter()?;
-    let needs = Needs { mark: filter.mark.is_some(), ..Needs::default() };
-    let session = Session::attach(&args.attach, needs)?;
+    let Some(players) = args.replay.sessions(None)? else {
+        let needs = Needs { mark: filter.mark.is_some(), ..Needs::default() };
+        return watch(args, Session::attach(&args.attach, needs)?, filter);
+    };
+    if args.all && players.iter().any(|player| !player.has_entries()) {
+        eprintln!("ctwatch: new and freed entries are not in a recording made without --entries");
+    }
+    for player in players {
+        watch(args, Session::replay(player, Needs::default())?, filter.clone())?;
+    }
+    Ok(())
+}
+
+/// Prints what a session brings, from its first line to its summary.
+fn watch(args: &Args, session: Session, filter: Filter) -> Result<(), Failure> {
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
         format: args.output.into(),

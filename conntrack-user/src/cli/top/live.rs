@@ -18,10 +18,9 @@ use tokio::{
 
 use crate::{
     cli::{
-        attaching::AttachArgs,
         failure::Failure,
         filtering, log,
-        session::{Feed, Needs, Session},
+        session::{Feed, Session},
     },
     engine::{
         Engine,
@@ -60,9 +59,9 @@ enum Theme {
     None,
 }
 
-/// Runs it until it is left.
+/// Runs it until it is left; of a recording the last picture stays until then.
 pub fn run(
-    attach: &AttachArgs,
+    session: impl FnOnce() -> Result<Session, Failure>,
     screen: &ScreenArgs,
     query: Query,
     interval: Duration,
@@ -74,7 +73,7 @@ pub fn run(
                 .to_owned(),
         ));
     }
-    let session = Session::attach(attach, Needs { live_view: true, ..Needs::default() })?;
+    let session = session()?;
     let options = tui::Options {
         query: query.clone(),
         interval,
@@ -120,13 +119,15 @@ impl Wiring {
         let mut stop = listen(Signal::TSTP).context("listen for SIGTSTP")?;
         let mut goes_on = listen(Signal::CONT).context("listen for SIGCONT")?;
         let mut due = every(self.interval);
+        let mut stays = false;
         loop {
             tokio::select! {
-                batch = feed.next(engine) => match batch {
+                batch = feed.next_or_stay(engine) => match batch {
                     Some(batch) => engine.apply(&batch, |_| ()),
                     None => return Ok(()),
                 },
-                _ = due.tick() => {
+                _ = due.tick(), if !stays => {
+                    stays = feed.has_ended();
                     engine.end_interval();
                     let snapshot = self.show(engine);
                     if self.needs_audit(&snapshot) {
@@ -197,7 +198,7 @@ fn has_light_background() -> bool {
 }
 
 /// The first of these that is set tells the character set (locale(7)).
-fn is_utf8() -> bool {
+pub fn is_utf8() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(|variable| is_set(variable));
     let locale = locale.and_then(|variable| env::var(variable).ok()).unwrap_or_default().to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
