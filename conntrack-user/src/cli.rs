@@ -10,6 +10,7 @@ mod session;
 mod top;
 mod values;
 mod watch;
+pub mod what_if;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ pub mod schema;
 pub mod text;
 pub mod time;
 pub mod tui;
+mod what_if;
 
 /// How to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

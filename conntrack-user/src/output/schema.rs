@@ -5,6 +5,7 @@
 
 mod episode;
 mod top;
+mod what_if;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use super::time::Rfc3339;
 
 pub use episode::*;
 pub use top::*;
+pub use what_if::*;
 
 /// One line of `watch -o json`; `kind` tells which.
 #[derive(Debug, Serialize)]
