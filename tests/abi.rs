@@ -52,14 +52,33 @@ fn the_engine_is_pure() -> Result<()> {
     const IMPURE: [&str; 9] =
         ["std::fs", "std::io", "std::env", "TcpStream", "UdpSocket", "tokio", "aya", "libc", "::now("];
     let mut found = Vec::new();
-    for (path, text) in sources("conntrack-user/src/engine")? {
+    let mut pure = sources("conntrack-user/src/engine")?;
+    pure.extend(sources("conntrack-user/src/advise")?);
+    for (path, text) in pure {
         for (number, line) in code(&text) {
             for word in IMPURE.iter().filter(|word| mentions(line, word)) {
                 found.push(format!("{}:{number}: {word}", path.display()));
             }
         }
     }
-    assert!(found.is_empty(), "the engine does no I/O and has no clock:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "engine and advise do no I/O and have no clock:\n{}", found.join("\n"));
+    Ok(())
+}
+
+/// Recordings go through whatever reads, writes and seeks; only two files know of file systems.
+#[test]
+fn the_codec_of_recordings_is_pure() -> Result<()> {
+    const IMPURE: [&str; 8] =
+        ["std::fs", "std::env", "TcpStream", "UdpSocket", "tokio", "aya", "libc", "::now("];
+    let room = workspace().join("conntrack-user/src/record");
+    let excepted = ["files.rs", "store.rs", "tests"].map(|name| room.join(name));
+    for (path, text) in sources("conntrack-user/src/record")? {
+        let pure = !excepted.iter().any(|excepted| path.starts_with(excepted));
+        for (number, line) in code(&text).filter(|_| pure) {
+            let found: Vec<_> = IMPURE.iter().filter(|word| mentions(line, word)).collect();
+            assert!(found.is_empty(), "{}:{number}: {found:?}", path.display());
+        }
+    }
     Ok(())
 }
 

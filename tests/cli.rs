@@ -62,6 +62,11 @@ fn a_mistake_is_one_line() -> Result<()> {
         (&["top", "--prefix", "33"], "24,64"),
         (&["top", "--once", "-m", "1"], "watch --mark"),
         (&["top", "--once", "--focus", "here"], "here"),
+        (&["report"], "<FILE>"),
+        (&["report", "x.ctw", "--since", "yesterday"], "2026-11-20T10:15:03.25Z"),
+        (&["report", "x.ctw", "--cause", "gremlins"], "table_full"),
+        (&["report", "x.ctw", "--window", "2s"], "--at"),
+        (&["report", "x.ctw", "--what-if", "magic=1"], "magic"),
         (&["wacth"], "wacth"),
         (&["watch", "--no-such-option"], "--no-such-option"),
     ];

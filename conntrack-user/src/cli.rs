@@ -6,6 +6,7 @@ mod filtering;
 mod log;
 mod record;
 mod replaying;
+mod report;
 mod session;
 mod top;
 mod values;
@@ -42,6 +43,7 @@ enum Command {
     Watch(watch::Args),
     Top(top::Args),
     Record(record::Args),
+    Report(report::Args),
 }
 
 /// Text for people or JSON for programs.
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Report(args) => report::run(&args),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

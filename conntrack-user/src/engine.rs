@@ -23,6 +23,7 @@ mod pass;
 pub mod query;
 mod recent;
 pub mod recorded;
+pub mod report;
 pub mod saturation;
 pub mod snapshot;
 pub mod sources;

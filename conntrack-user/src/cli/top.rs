@@ -20,6 +20,7 @@ use crate::{
     output::Format,
 };
 
+pub use live::is_utf8;
 
 use super::{
     OutputFormat,

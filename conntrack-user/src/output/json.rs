@@ -1,6 +1,7 @@
 //! JSON: fills in the [`schema`](super::schema) from notices and snapshots, one object per line.
 
 mod episode;
+mod report;
 mod top;
 
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tuple::Connection;
 use episode::{episode, source_entries};
 
+pub use report::{around, object, report};
 pub use top::top;
 
 /// Writes the first line of `watch`.

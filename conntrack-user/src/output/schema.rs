@@ -4,6 +4,7 @@
 //! CLOCK_MONOTONIC of the kernel's stamp. `netns` is the inode number of a network namespace.
 
 mod episode;
+pub mod report;
 mod top;
 mod what_if;
 

@@ -1,6 +1,7 @@
 //! Text for people and for grep: conntrack's tokens, one thing per line.
 
 mod close;
+mod report;
 mod table;
 mod top;
 
@@ -21,6 +22,7 @@ use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tally::Ranking;
 use crate::engine::tuple::{Connection, Proto, Status};
 
+pub use report::{around, report};
 pub use top::top;
 
 /// Writes the first line of `watch`, and a line for each thing that works less well than it could.
