@@ -49,18 +49,16 @@ fn console_blocks_are_what_is_printed() -> Result<()> {
 
 #[test]
 fn commands_in_readme_are_accepted() -> Result<()> {
-    let pages = read("README.md")? + &read("docs/top.md")?;
+    const PAGES: [&str; 5] =
+        ["README.md", "docs/top.md", "docs/record.md", "docs/report.md", "docs/what-if.md"];
+    let pages = PAGES.map(read).into_iter().collect::<Result<Vec<_>>>()?.join("\n");
     let commands: Vec<_> = block_lines(&pages, "sh").into_iter().map(command).collect();
     let ctwatch: Vec<_> = commands.iter().filter_map(|line| line.strip_prefix("ctwatch ")).collect();
     ensure!(ctwatch.len() > 4, "README shows {} uses of ctwatch", ctwatch.len());
+    let scratch = tempfile::tempdir()?;
     for arguments in ctwatch {
-        // Only those who may look at the first process know the namespace it is in.
-        let mut anywhere = arguments.replace("--netns init", "--netns 1");
-        // There is no terminal here.
-        if anywhere == "top" {
-            anywhere.push_str(" --once");
-        }
-        ensure!(!refused_as_usage(&anywhere)?, "`ctwatch {arguments}` is refused");
+        let anywhere = anywhere(arguments);
+        ensure!(!refused_as_usage(&anywhere, scratch.path())?, "`ctwatch {arguments}` is refused");
     }
     let tasks = read("xtask/src/main.rs")?;
     for task in commands.iter().filter_map(|line| line.strip_prefix("cargo xtask ")) {
@@ -70,10 +68,36 @@ fn commands_in_readme_are_accepted() -> Result<()> {
     Ok(())
 }
 
+/// The same where there is no terminal, nothing but one recording to read, and a folder of its own to write to.
+fn anywhere(arguments: &str) -> Vec<String> {
+    let arguments = arguments.split('|').next().unwrap_or_default();
+    // Only those who may look at the first process know the namespace it is in.
+    let arguments = arguments.replace("--netns init", "--netns 1");
+    let recording = workspace().join("tests/recordings/hog.ctw").display().to_string();
+    let writes = arguments.starts_with("record");
+    let mut words: Vec<String> = arguments
+        .split_whitespace()
+        .map(|word| match word {
+            "/var/lib/ctwatch" if writes => "recordings".to_owned(),
+            word if !writes && (word == "/var/lib/ctwatch" || word.ends_with(".ctw")) => recording.clone(),
+            word => word.to_owned(),
+        })
+        .collect();
+    if writes && !arguments.contains("--dir") {
+        // One of the commands before has made it.
+        words.push("--force".to_owned());
+    }
+    if arguments == "top" || arguments.starts_with("top --replay") {
+        words.push("--once".to_owned());
+    }
+    words
+}
+
 /// Whether ctwatch ends with the exit code for mistakes. Where it can attach, it runs: that is acceptance.
-fn refused_as_usage(arguments: &str) -> Result<bool> {
+fn refused_as_usage(arguments: &[String], folder: &Path) -> Result<bool> {
     let mut child = Command::new(binary()?)
-        .args(arguments.split_whitespace())
+        .args(arguments)
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -114,7 +138,8 @@ fn captures_in_readme_are_of_todays_format() -> Result<()> {
 
 #[test]
 fn every_json_field_is_documented() -> Result<()> {
-    const SCHEMA: [&str; 3] = ["schema.rs", "schema/episode.rs", "schema/top.rs"];
+    const SCHEMA: [&str; 5] =
+        ["schema.rs", "schema/episode.rs", "schema/report.rs", "schema/top.rs", "schema/what_if.rs"];
     let schema = SCHEMA.map(|file| read(&format!("conntrack-user/src/output/{file}")));
     let schema = schema.into_iter().collect::<Result<String>>()?;
     let docs = read("docs/json.md")?;
@@ -144,7 +169,15 @@ fn fields(schema: &str) -> BTreeSet<&str> {
 
 #[test]
 fn links_lead_somewhere() -> Result<()> {
-    for page in ["README.md", "ARCHITECTURE.md", "docs/json.md", "docs/causes.md", "docs/top.md"] {
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/json.md",
+        "docs/causes.md",
+        "docs/report.md",
+        "docs/top.md",
+        "docs/what-if.md",
+    ] {
         let text = read(page)?;
         let folder = workspace().join(page);
         let folder = folder.parent().context("a page has a folder")?;

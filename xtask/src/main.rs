@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod guest;
 mod host;
+mod power_cut;
 mod setup;
 mod test;
 mod vm;

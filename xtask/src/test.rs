@@ -13,6 +13,7 @@ use crate::host::cache::Cache;
 use crate::host::cargo::cargo;
 use crate::host::process::inherit;
 use crate::host::progress::seconds;
+use crate::power_cut;
 use crate::setup::{self, Needs, skippable};
 
 /// Long enough for the heaviest run, the one with a million entries, on a machine that is slow besides.
@@ -74,6 +75,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 live = Some(build(Executable::Live)?);
                 Ok(())
             });
+        }
+        if let (Some(ctwatch), Some(live)) = (&ctwatch, &live)
+            && let Some((_, Ok(kernel))) = obtained.iter().find(|(name, _)| *name == power_cut::KERNEL)
+            && args.filter.as_deref().is_none_or(|filter| power_cut::NAME.contains(filter))
+        {
+            report.step("power cuts", || power_cut::run(&cache, kernel, ctwatch, live));
         }
         for (name, kernel) in obtained {
             run_live(&mut report, &cache, name, kernel, ctwatch.as_deref(), live.as_deref(), args);

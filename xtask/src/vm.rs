@@ -30,6 +30,9 @@ pub struct Args {
     /// File to put into the guest, into /test unless GUEST says otherwise; may be given several times.
     #[arg(long, value_name = "HOST[:GUEST]")]
     file: Vec<String>,
+    /// File that is the guest's disk, /dev/vda: a way out for what the command makes.
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
     /// Variable to set for the command; may be given several times.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -53,6 +56,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for file in &args.file {
         let (here, there) = parse_file(file)?;
         guest = guest.file(here, &there);
+    }
+    if let Some(disk) = &args.disk {
+        guest = guest.disk(disk);
     }
     for variable in &args.env {
         let (name, value) = variable.split_once('=').context("--env takes NAME=VALUE")?;

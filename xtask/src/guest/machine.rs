@@ -34,6 +34,7 @@ pub struct Guest {
     icount: bool,
     terminal: Option<(u16, u16)>,
     limit: Duration,
+    disk: Option<PathBuf>,
     files: Vec<(PathBuf, String)>,
     env: Vec<(String, String)>,
 }
@@ -50,7 +51,12 @@ pub struct Outcome {
 /// How one start of QEMU ended.
 enum End {
     Exit(u8),
-    Died { booted: bool, reason: String },
+    /// Its command was running for longer than it may.
+    TimedOut,
+    Died {
+        booted: bool,
+        reason: String,
+    },
 }
 
 impl Guest {
@@ -63,6 +69,7 @@ impl Guest {
             icount: false,
             terminal: None,
             limit: RUN_LIMIT,
+            disk: None,
             files: Vec::new(),
             env: Vec::new(),
         }
@@ -86,6 +93,12 @@ impl Guest {
         self
     }
 
+    /// Gives the guest a disk, /dev/vda: a file, which outlives it.
+    pub fn disk(mut self, file: impl Into<PathBuf>) -> Self {
+        self.disk = Some(file.into());
+        self
+    }
+
     /// Gives the command a terminal of this many columns and rows, instead of a pipe, as its stdout.
     pub fn terminal(mut self, columns: u16, rows: u16) -> Self {
         self.terminal = Some((columns, rows));
@@ -104,26 +117,40 @@ impl Guest {
         self
     }
 
+    /// Boots, runs `command`, and cuts the power when it has run as long as its limit. A command that ends before is an
+    /// error.
+    pub fn run_until_power_cut(&self, command: &[String]) -> Result<()> {
+        match self.start(command)? {
+            End::TimedOut => Ok(()),
+            End::Exit(code) => bail!("the command ended with {code} before the power was cut"),
+            End::Died { reason, .. } => bail!("the guest died before the power was cut: {reason}"),
+        }
+    }
+
     /// Boots, runs `command`, and shows its output as it comes.
     ///
     /// A guest that dies before its first word was let down by the emulator or the host: that is reported, and
     /// tried once more. After that word, dying is a result like any other.
     pub fn run(&self, command: &[String]) -> Result<Outcome> {
+        let begun = Instant::now();
+        let reason = match self.start(command)? {
+            End::Exit(code) => return Ok(Outcome { code, took: begun.elapsed() }),
+            End::TimedOut => format!("it was not done within its limit of {} s", self.limit.as_secs()),
+            End::Died { reason, .. } => reason,
+        };
+        bail!("the guest with {} did not end well: {reason}", self.kernel.release)
+    }
+
+    fn start(&self, command: &[String]) -> Result<End> {
         let qemu = Qemu::find(&self.cache).context("there is no QEMU: run `cargo xtask setup`")?;
         let scratch = self.cache.scratch()?;
         let initramfs = self.initramfs(scratch.path(), command)?;
-        let begun = Instant::now();
         let mut end = self.boot(&qemu, &initramfs, scratch.path())?;
         if let End::Died { booted: false, reason } = &end {
             eprintln!("{} died before its first word ({reason}): starting it once more", self.kernel.release);
             end = self.boot(&qemu, &initramfs, scratch.path())?;
         }
-        match end {
-            End::Exit(code) => Ok(Outcome { code, took: begun.elapsed() }),
-            End::Died { reason, .. } => {
-                bail!("the guest with {} did not end well: {reason}", self.kernel.release)
-            }
-        }
+        Ok(end)
     }
 
     fn initramfs(&self, folder: &Path, command: &[String]) -> Result<PathBuf> {
@@ -149,6 +176,7 @@ impl Guest {
             append: &append,
             smp: self.smp,
             icount: self.icount,
+            disk: self.disk.as_deref(),
         });
         let (mut output, input) = io::pipe().context("cannot make a pipe")?;
         command.stdin(Stdio::null()).stdout(input.try_clone().context("cannot share a pipe")?).stderr(input);
@@ -204,10 +232,7 @@ impl Guest {
             (None, Some(code)) => {
                 End::Exit(code.trim().parse().context("the guest's verdict has no number")?)
             }
-            (None, None) if timed_out && booted => End::Died {
-                booted,
-                reason: format!("it was not done within its limit of {} s", self.limit.as_secs()),
-            },
+            (None, None) if timed_out && booted => End::TimedOut,
             (None, None) if timed_out => End::Died { booted, reason: "it did not boot in time".to_owned() },
             (None, None) => End::Died { booted, reason: format!("QEMU ended with {ended} and no verdict") },
         })

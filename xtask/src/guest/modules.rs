@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// What a gateway with source NAT, the tests' packet sockets and the netlink tools need. A kernel that lacks
 /// one has it built in or does not know it; both are fine.
-pub const WANTED: [&str; 26] = [
+pub const WANTED: [&str; 28] = [
     // libcrc32c of older kernels finds its implementation at run time, so no dependency names it.
     "crc32c_generic",
     "veth",
@@ -34,6 +34,9 @@ pub const WANTED: [&str; 26] = [
     "nft_fib_inet",
     "af_packet",
     "bridge",
+    // A disk that outlives the guest.
+    "virtio_pci",
+    "virtio_blk",
 ];
 
 /// Paths of the wanted modules and of all they depend on, each after its dependencies.

@@ -43,6 +43,8 @@ pub struct Start<'a> {
     pub smp: u32,
     /// One processor whose clock counts instructions.
     pub icount: bool,
+    /// File that is the guest's disk, /dev/vda.
+    pub disk: Option<&'a Path>,
 }
 
 impl Qemu {
@@ -73,6 +75,9 @@ impl Qemu {
         command.args(["-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-serial").arg(format!("file:{}", start.status.display()));
         command.arg("-kernel").arg(start.image).arg("-initrd").arg(start.initramfs);
+        if let Some(disk) = start.disk {
+            command.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
+        }
         // no_timer_check: on a busy host the check of the timer takes longer than it allows.
         // oops=panic and panic=-1: a broken kernel ends the guest at once instead of limping on.
         let line = "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic mitigations=off no_timer_check";
