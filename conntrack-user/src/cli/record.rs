@@ -113,6 +113,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         args.duration.inspect(|limit| feed.end_after(*limit));
         while let Some(batch) = feed.next(engine).await {
             tap.batch(feed, engine, &batch);
+            if !tap.recorder.is_writing() {
+                break;
+            }
         }
         tap.last(engine);
         Ok(())

@@ -112,6 +112,11 @@ impl Recorder {
         let _gone = self.sender.send(message);
     }
 
+    /// Whether the thread that writes is there. If not, [`finish`](Self::finish) says why.
+    pub fn is_writing(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     /// Whether a new file has begun since this was last asked: it has nothing of what was told before.
     pub fn began_file(&self) -> bool {
         self.began_file.swap(false, Ordering::Relaxed)
@@ -288,3 +293,6 @@ impl Writing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,8 +111,11 @@ impl Store {
     /// Closes the block and waits until all that was written so far would survive a power cut (`fdatasync`).
     pub fn sync(&mut self) -> io::Result<()> {
         let flushed = self.writer.flush();
-        self.writer.sink().sync_data()?;
-        flushed
+        match self.writer.sink().sync_data() {
+            // A pipe has no disk.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => flushed,
+            synchronized => synchronized.and(flushed),
+        }
     }
 
     /// Whether it is time for [`next_file`](Self::next_file). Never without a directory.

@@ -23,7 +23,7 @@ use crate::engine::saturation::Thresholds;
 use crate::engine::snapshot::Trust;
 use crate::engine::testing;
 
-fn header() -> Header {
+pub(super) fn header() -> Header {
     Header {
         version: VERSION,
         session: "5e55-1".to_owned(),
