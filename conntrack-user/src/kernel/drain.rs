@@ -137,6 +137,8 @@ impl Drain {
                 break;
             }
         }
+        // What the kernel counts of a link, it forgets with it.
+        self.readings.misses(&self.attached, clock::ktime_ns(), true, &mut self.incident_bytes);
         self.attached.hooks.detach(&mut self.attached.ebpf);
         // Nothing is attached any more, whatever the last counts say.
         self.watches_chains = true;
