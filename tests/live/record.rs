@@ -183,11 +183,8 @@ fn a_recorder_that_is_killed_leaves_what_it_had_written() -> Result<()> {
         assert_eq!(report["known"]["sessions"][0]["ended"], false, "{}", report["known"]);
         let new = report["totals"]["new"].as_u64();
         println!("killed after {} ms: {new:?} entries recorded", 100 + 3_000 * round);
-        assert!(
-            round < 2 || new >= Some(5_000),
-            "blocks are closed every five seconds: {}",
-            report["totals"]
-        );
+        // Nearly all: some entries of the round before are still there.
+        assert!(round < 2 || new > Some(4_500), "blocks are closed every 5 s: {}", report["totals"]);
     }
     Ok(())
 }
