@@ -220,12 +220,46 @@ impl<R: Read + Seek> Reader<R> {
         if self.tail.is_some_and(|tail| tail.length == self.source.length) {
             return Ok(None);
         }
+        if self.index.is_disordered()
+            && let Some(piece) = self.next_by_sequence(Lost { offset: self.at, bytes: 0 })?
+        {
+            return Ok(Some(piece));
+        }
         let from = self.tail.map_or(self.at, |tail| tail.resume.max(self.at));
         let mut lost = Lost { offset: self.at, bytes: from - self.at };
         match self.find(from, &mut lost)? {
+            Ok(found) if self.is_misplaced(&found)? => {
+                lost.add(found.at, found.end);
+                self.next_by_sequence(lost)
+            }
             Ok(found) => Ok(Some(self.give(*found, lost))),
             Err(resume) => Ok(self.give_tail(resume, lost)),
         }
+    }
+
+    /// Whether those that come before it stand behind it, so that the order of the file is not that of the writer.
+    fn is_misplaced(&mut self, found: &Found) -> io::Result<bool> {
+        if found.head.sequence.get() <= self.sequence {
+            return Ok(false);
+        }
+        self.index.extend(&mut self.source)?;
+        Ok(self.index.is_disordered())
+    }
+
+    /// The block that was written next, wherever it stands; none if there is none yet, and then reading goes on behind all
+    /// that were found.
+    fn next_by_sequence(&mut self, mut lost: Lost) -> io::Result<Option<Piece>> {
+        self.index.extend(&mut self.source)?;
+        let mut nth = self.index.first_of(self.sequence);
+        while let Some((at, end)) = self.index.place(nth) {
+            match self.place(at)? {
+                Place::Block(found) => return Ok(Some(self.give(*found, lost))),
+                _ => lost.add(at, end),
+            }
+            nth += 1;
+        }
+        self.at = self.at.max(self.index.end());
+        Ok(None)
     }
 
     /// Goes to a time: [`next`](Self::next) continues with the first block that has records of then or later, or with
