@@ -63,7 +63,8 @@ pub struct Occupancy {
     pub netns: u32,
     /// Its address.
     pub src: IpAddr,
-    /// New entries per second while it was among those recorded.
+    /// New entries per second while it was among those recorded. As all numbers here to the thousandth, so that
+    /// whoever rounds further comes to the same.
     pub new_per_s: f64,
     /// Mean lifetime in seconds of the entries that ended meanwhile; None if none did.
     pub mean_lifetime_s: Option<f64>,
@@ -236,7 +237,7 @@ fn over_time(intervals: &[Interval], narrow: &Narrow) -> HoldersOverTime {
             let (from, to) = (&intervals[at - 1], &intervals[at]);
             let span = to.at.ktime_ns.checked_sub(from.at.ktime_ns)?;
             let new = now.new.checked_sub(before.new)?;
-            (from.session == to.session).then(|| per_second(new, span))
+            (from.session == to.session).then(|| thousandths(per_second(new, span)))
         };
         HolderSeries {
             netns: key.0,
@@ -264,15 +265,19 @@ fn explained(stays: HashMap<Key, Stay>) -> Vec<Occupancy> {
         Occupancy {
             netns,
             src,
-            new_per_s,
-            mean_lifetime_s,
-            expected: mean_lifetime_s.map(|lifetime| lifetime * new_per_s),
-            held: stay.entries as f64 / stay.rows.max(1) as f64,
+            new_per_s: thousandths(new_per_s),
+            mean_lifetime_s: mean_lifetime_s.map(thousandths),
+            expected: mean_lifetime_s.map(|lifetime| thousandths(lifetime * new_per_s)),
+            held: thousandths(stay.entries as f64 / stay.rows.max(1) as f64),
             most: stay.most,
-            seconds: stay.span_ns as f64 / 1e9,
+            seconds: thousandths(stay.span_ns as f64 / 1e9),
         }
     };
     let mut rows: Vec<Occupancy> = stays.into_iter().filter(|(_, stay)| stay.span_ns > 0).map(of).collect();
     keep_top(&mut rows, EXPLAINED, |row| (Reverse((row.held * 1000.0) as u64), row.src, row.netns));
     rows
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }

@@ -265,7 +265,7 @@ fn holders_over_time(it: &model::HoldersOverTime) -> schema::HoldersOverTime {
                 src: series.src,
                 netns: series.netns,
                 entries: series.entries.clone(),
-                new_per_s: series.new_per_s.iter().map(|rate| rate.map(thousandths)).collect(),
+                new_per_s: series.new_per_s.clone(),
             })
             .collect(),
         other: it.other.clone(),
@@ -276,17 +276,13 @@ fn occupancy(it: &model::Occupancy) -> schema::Occupancy {
     schema::Occupancy {
         src: it.src,
         netns: it.netns,
-        new_per_s: thousandths(it.new_per_s),
-        mean_lifetime_s: it.mean_lifetime_s.map(thousandths),
-        expected: it.expected.map(thousandths),
-        held: thousandths(it.held),
+        new_per_s: it.new_per_s,
+        mean_lifetime_s: it.mean_lifetime_s,
+        expected: it.expected,
+        held: it.held,
         most: it.most,
-        seconds: thousandths(it.seconds),
+        seconds: it.seconds,
     }
-}
-
-fn thousandths(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 fn object_around(around: &Around) -> schema::Around {
