@@ -15,6 +15,9 @@ use crate::host::{packages, toolchain};
 const GUEST_PACKAGES: [&str; 8] =
     ["iproute2", "nftables", "conntrack", "bpftool", "tmux", "kmod", "xz-utils", "zstd"];
 
+/// Programs that tests hold ctwatch's output against: a browser that needs no screen.
+const TOOL_PACKAGES: [&str; 1] = ["chromium-headless-shell"];
+
 /// Options of the task.
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,6 +33,8 @@ pub struct Needs<'a> {
     pub build: bool,
     /// Linting them.
     pub lint: bool,
+    /// Testing against other programs.
+    pub tools: bool,
     /// Starting guests with these kernels.
     pub kernels: &'a [KernelName],
 }
@@ -42,7 +47,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let begun = Instant::now();
     let kernels = if args.kernel.is_empty() { KernelName::TESTED.to_vec() } else { args.kernel.clone() };
     let cache = Cache::open()?;
-    let obtained = ensure(&cache, Needs { build: true, lint: true, kernels: &kernels })?;
+    let obtained = ensure(&cache, Needs { build: true, lint: true, tools: true, kernels: &kernels })?;
     let names: Vec<String> = required(obtained)?.into_iter().map(|kernel| kernel.release).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     eprintln!("all is set up; kernels: {names} … {}", seconds(begun.elapsed()));
@@ -58,6 +63,9 @@ pub fn ensure(cache: &Cache, needs: Needs<'_>) -> Result<Vec<Obtained>> {
         if needs.lint {
             toolchain::ensure_lints(cache, route)?;
         }
+    }
+    if needs.tools {
+        packages::install(cache, &TOOL_PACKAGES)?;
     }
     if needs.kernels.is_empty() {
         return Ok(Vec::new());

@@ -56,14 +56,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let mut obtained = Vec::new();
     let ready = report.step("setup", || {
-        obtained = setup::ensure(&cache, Needs { build: true, lint: true, kernels: &kernels })?;
+        obtained = setup::ensure(&cache, Needs { build: true, lint: true, tools: true, kernels: &kernels })?;
         Ok(())
     });
     if ready {
         report.step("format", check::format);
         report.step("lints", check::lint_host);
         report.step("lints for BPF", check::lint_bpf);
-        report.step("tests", || inherit(cargo().args(["test", "--workspace", "--no-fail-fast"])));
+        report.step("tests", || {
+            let mut tests = cargo();
+            // What setup has installed is there: a test that would be left out without it fails.
+            tests.args(["test", "--workspace", "--no-fail-fast"]).env("CTWATCH_REQUIRE_TOOLS", "1");
+            inherit(&mut tests)
+        });
         let mut ctwatch = None;
         report.step("build", || {
             ctwatch = Some(build(Executable::Ctwatch)?);

@@ -48,10 +48,9 @@ fn visit(browser: &Path, folder: &Path, width: u32, dark: bool) -> String {
 }
 
 #[test]
-#[ignore = "needs a browser: cargo test -p conntrack-user --lib -- --ignored in_a_browser"]
 fn the_page_works_in_a_browser() {
     let Some(browser) = browser() else {
-        assert!(std::env::var_os("CONNTRACK_REQUIRE_LIVE").is_none(), "no chromium in PATH");
+        assert!(std::env::var_os("CTWATCH_REQUIRE_TOOLS").is_none(), "no chromium in PATH");
         return eprintln!("skipped: no chromium in PATH");
     };
     let folder = std::env::temp_dir().join(format!("ctwatch-page-{}", std::process::id()));
