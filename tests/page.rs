@@ -408,6 +408,7 @@ fn compare(told: &Told) -> Result<usize> {
         figures(told)
     );
     let worth = items(told.between("<section id=\"known\">", "</section>")?);
+    assert!(worth.len() >= known(told).len(), "{worth:?}");
     for (said, expected) in worth.iter().zip(known(told)) {
         assert!(said.ends_with(&expected), "{said}\n{expected}");
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use conntrack_tests::flood::monotonic_ns;
@@ -224,17 +224,30 @@ fn a_full_disk_costs_what_does_not_fit_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// Not a test by itself: `cargo xtask test` runs it in a guest whose power it cuts, and reads the disk then.
+/// Not a test by itself: `cargo xtask test` runs it in a guest whose power it cuts at some moment, and then reads the disk
+/// and holds it against what is printed here.
 #[test]
 #[ignore = "it never ends"]
 fn records_until_the_power_is_cut() -> Result<()> {
     let lab = Lab::new(SMALL, BUCKETS)?;
     let _recorder = record(&["--entries", "--force", "-o", "/dev/vda"])?;
+    let before = lab.stats()?;
     let hog = Hog::new(&lab.gateway, false)?;
-    let _held = hog.hold(SMALL as usize / 2, Gateway::source(false, 99), SOON)?;
-    loop {
+    let half = SMALL as usize / 2;
+    let mut held = hog.hold(half, Gateway::source(false, 99), SOON)?;
+    for round in 0.. {
+        // From here on nobody can be evicted.
+        if round == 6 {
+            held.join(hog.hold(half, Gateway::source(false, 98), SOON)?);
+        }
         lab::crowd(false, 1_000).send(&lab.gateway)?;
+        lab.settle()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+        let kernel = lab.stats()?.since(&before);
+        let (ktime, refused, evicted) = (monotonic_ns(), kernel.refused(), kernel.early_drop);
+        println!("kernel: unix_ns={now} ktime_ns={ktime} refused={refused} evicted={evicted}");
     }
+    Ok(())
 }
 
 /// A file system that is full soon.

@@ -51,6 +51,11 @@ impl<W: Write> Console<W> {
         self.output.flush()
     }
 
+    /// What it was shown on.
+    pub fn into_output(self) -> W {
+        self.output
+    }
+
     /// The line in which the kernel said that it is broken, if it did.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()

@@ -1,7 +1,7 @@
 //! One run of one command in one guest.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -52,7 +52,10 @@ pub struct Outcome {
 enum End {
     Exit(u8),
     /// Its command was running for longer than it may.
-    TimedOut,
+    TimedOut {
+        /// What the console showed until then.
+        said: Vec<u8>,
+    },
     Died {
         booted: bool,
         reason: String,
@@ -117,11 +120,11 @@ impl Guest {
         self
     }
 
-    /// Boots, runs `command`, and cuts the power when it has run as long as its limit. A command that ends before is an
-    /// error.
-    pub fn run_until_power_cut(&self, command: &[String]) -> Result<()> {
+    /// Boots, runs `command`, and cuts the power when it has run as long as its limit; what its console showed until
+    /// then. A command that ends before is an error.
+    pub fn run_until_power_cut(&self, command: &[String]) -> Result<String> {
         match self.start(command)? {
-            End::TimedOut => Ok(()),
+            End::TimedOut { said } => Ok(String::from_utf8_lossy(&said).into_owned()),
             End::Exit(code) => bail!("the command ended with {code} before the power was cut"),
             End::Died { reason, .. } => bail!("the guest died before the power was cut: {reason}"),
         }
@@ -135,7 +138,7 @@ impl Guest {
         let begun = Instant::now();
         let reason = match self.start(command)? {
             End::Exit(code) => return Ok(Outcome { code, took: begun.elapsed() }),
-            End::TimedOut => format!("it was not done within its limit of {} s", self.limit.as_secs()),
+            End::TimedOut { .. } => format!("it was not done within its limit of {} s", self.limit.as_secs()),
             End::Died { reason, .. } => reason,
         };
         bail!("the guest with {} did not end well: {reason}", self.kernel.release)
@@ -198,7 +201,7 @@ impl Guest {
     /// Passes the console on until QEMU ends or has to be ended.
     fn watch(&self, mut child: Child, chunks: &Receiver<Vec<u8>>, status: &Path) -> Result<End> {
         let keep_returns = self.terminal.is_some() && io::stdout().is_terminal();
-        let mut console = Console::new(io::stdout(), keep_returns);
+        let mut console = Console::new(Kept { shown: io::stdout(), kept: Vec::new() }, keep_returns);
         let mut deadline = Instant::now() + BOOT_LIMIT;
         let mut booted = false;
         let mut broken: Option<String> = None;
@@ -232,10 +235,28 @@ impl Guest {
             (None, Some(code)) => {
                 End::Exit(code.trim().parse().context("the guest's verdict has no number")?)
             }
-            (None, None) if timed_out && booted => End::TimedOut,
+            (None, None) if timed_out && booted => End::TimedOut { said: console.into_output().kept },
             (None, None) if timed_out => End::Died { booted, reason: "it did not boot in time".to_owned() },
             (None, None) => End::Died { booted, reason: format!("QEMU ended with {ended} and no verdict") },
         })
+    }
+}
+
+/// Standard output, and what went there.
+struct Kept<W> {
+    shown: W,
+    kept: Vec<u8>,
+}
+
+impl<W: Write> Write for Kept<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.shown.write(bytes)?;
+        self.kept.extend_from_slice(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.shown.flush()
     }
 }
 
