@@ -31,6 +31,7 @@ pub mod state;
 pub mod statistics;
 pub mod table;
 pub mod tally;
+pub mod top_sources;
 pub mod tuple;
 
 pub use monitor::{Config, Engine};

@@ -7,3 +7,4 @@ pub mod engine;
 pub mod kernel;
 pub mod output;
 pub mod record;
+pub mod serve;
