@@ -1,4 +1,8 @@
-//! How long entries live: on average, and the oldest of them.
+//! How long entries live: on average, how that is spread, and the oldest of them.
+
+mod histogram;
+
+pub use histogram::{BOUNDS_S, Histogram};
 
 /// The lifetimes of entries that ended, of those whose birth was known: their sum and number.
 ///
@@ -41,9 +45,14 @@ impl Lifetimes {
         (self.0 >> SUM) as u64
     }
 
+    /// All of them together.
+    pub fn sum_ns(&self) -> u128 {
+        self.0 & ((1 << SUM) - 1)
+    }
+
     /// Their mean, if any has ended.
     pub fn mean_ns(&self) -> Option<u64> {
-        let mean = (self.0 & ((1 << SUM) - 1)).checked_div(self.0 >> SUM)?;
+        let mean = self.sum_ns().checked_div(self.0 >> SUM)?;
         Some(mean.try_into().expect("the mean of 64-bit numbers has 64 bits"))
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod giving;
 mod incidents;
 mod listed;
+mod naming;
 mod netns;
 mod readings;
 mod recorded;
@@ -410,7 +411,10 @@ impl Engine {
                 false => Holders::freeze(netns, ktime_ns, since, &self.live, &self.sources),
             };
             self.digest.picture(netns, &holders);
-            self.netns.get(netns).open = Some(Box::new(Open::new(netns, edge, holders)));
+            let it = self.netns.get(netns);
+            it.open = Some(Box::new(Open::new(netns, edge, holders)));
+            it.episodes += 1;
+            it.last_episode_ktime_ns = Some(ktime_ns);
         }
     }
 

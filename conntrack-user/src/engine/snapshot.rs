@@ -7,9 +7,12 @@ use conntrack_common::Totals;
 
 use super::account::Events;
 use super::batch::WallClock;
+pub use super::causes::CAUSES;
+use super::causes::Causes;
 use super::episode::Episode;
 use super::gauge::Level;
 use super::holders::AGE_BOUNDS_S;
+use super::lifetimes::{Histogram, Lifetimes};
 use super::notice::{Notice, Refusal};
 use super::query::Focus;
 use super::saturation::{State, Thresholds};
@@ -104,6 +107,18 @@ pub struct NetnsRow {
     pub statistics: Option<Comparison>,
     /// What happened so far.
     pub sums: Sums,
+    /// What of it has a cause, by cause; not all of it in the replay of a recording.
+    pub causes: Causes,
+    /// How long the entries that ended had lived.
+    pub lifetimes: Lifetimes,
+    /// How that is spread; not known in the replay of a recording without entries.
+    pub histogram: Histogram,
+    /// Episodes that have begun.
+    pub episodes: u64,
+    /// When the last of them did.
+    pub last_episode_ktime_ns: Option<u64>,
+    /// Whether it lasts.
+    pub in_episode: bool,
     /// Per second over the interval.
     pub rates: Rates,
 }
@@ -212,23 +227,9 @@ pub struct Summary {
     pub episodes: Vec<Arc<Episode>>,
 }
 
-/// How many causes there are.
-pub const CAUSES: usize = 10;
-
 /// Every cause, by its name in docs/causes.md.
 pub fn causes(totals: &Totals, failed_unknown: u64) -> [(&'static str, u64); CAUSES] {
-    [
-        ("table_full", totals.refused_table_full),
-        ("no_memory", totals.refused_no_memory),
-        ("ctnetlink", totals.refused_ctnetlink),
-        ("evicted", totals.evicted),
-        ("clash", totals.failed_clash),
-        ("chain_too_long", totals.failed_chain_too_long),
-        ("nat_ports", totals.failed_nat_ports),
-        ("dying", totals.failed_dying),
-        ("failed", failed_unknown),
-        ("unconfirmed", totals.unconfirmed),
-    ]
+    Causes::of(totals, failed_unknown).named()
 }
 
 /// Totals the way sources are summed.

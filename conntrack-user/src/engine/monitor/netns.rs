@@ -6,10 +6,11 @@ use conntrack_common::{Cause, InsertCause};
 use hashbrown::HashMap;
 
 use super::giving::Told;
+use crate::engine::causes::Causes;
 use crate::engine::episode::Open;
 use crate::engine::gauge::{Gauge, Level};
 use crate::engine::history::Seconds;
-use crate::engine::lifetimes::Lifetimes;
+use crate::engine::lifetimes::{Histogram, Lifetimes};
 use crate::engine::notice::Refusal;
 use crate::engine::saturation::{Edge, Saturation, State};
 use crate::engine::snapshot::{History, NetnsRow};
@@ -27,6 +28,10 @@ pub struct Netns {
     pub lifetimes: Lifetimes,
     /// The episode that lasts.
     pub open: Option<Box<Open>>,
+    /// Episodes that have begun.
+    pub episodes: u64,
+    /// When the last of them did.
+    pub last_episode_ktime_ns: Option<u64>,
     /// Tells it from a later one with the same inode number; 0 if not known.
     pub cookie: u64,
     /// When a census counted it last.
@@ -40,6 +45,9 @@ pub struct Netns {
     entries: u64,
     gauge: Gauge,
     saturation: Saturation,
+    /// But for those that are sums as well.
+    causes: Causes,
+    histogram: Histogram,
     before: Sums,
     rates: Rates,
     seconds: Option<Box<Seconds>>,
@@ -54,6 +62,8 @@ impl Netns {
             sums: Sums::default(),
             lifetimes: Lifetimes::default(),
             open: None,
+            episodes: 0,
+            last_episode_ktime_ns: None,
             cookie: 0,
             counted_ktime_ns: 0,
             heard_ktime_ns: 0,
@@ -62,6 +72,8 @@ impl Netns {
             entries: 0,
             gauge: Gauge::default(),
             saturation,
+            causes: Causes::default(),
+            histogram: Histogram::default(),
             before: Sums::default(),
             rates: Rates::default(),
             seconds: None,
@@ -84,6 +96,9 @@ impl Netns {
     pub fn freed(&mut self, ktime_ns: u64, lifetime_ns: Option<u64>) -> Option<Edge> {
         self.freed_unseen();
         self.lifetimes.ended(lifetime_ns);
+        if let Some(lifetime_ns) = lifetime_ns {
+            self.histogram.add(lifetime_ns);
+        }
         self.heard_ktime_ns = ktime_ns;
         self.gauge.freed(ktime_ns);
         self.moved(ktime_ns)
@@ -144,6 +159,7 @@ impl Netns {
     /// So many allocations failed, at no known time.
     pub fn refusals(&mut self, cause: Cause, refusals: u64) {
         self.sums.refused = self.sums.refused.saturating_add(refusals);
+        self.causes.add_refused(cause, refusals);
         self.reckoning.running.refused(cause, refusals);
     }
 
@@ -165,8 +181,21 @@ impl Netns {
     /// So many entries were not inserted, the last of them then.
     pub fn failed(&mut self, ktime_ns: u64, cause: InsertCause, failures: u64) {
         self.sums.failed = self.sums.failed.saturating_add(failures);
+        self.causes.add_failed(cause, failures);
         self.heard_ktime_ns = ktime_ns;
         self.reckoning.running.failed(cause, failures);
+    }
+
+    /// The statistics tell that so many more entries were not inserted; of some, that a chain was too long.
+    pub fn failures(&mut self, failures: u64, chain_too_long: u64) {
+        self.sums.failed = self.sums.failed.saturating_add(failures);
+        self.causes.add_failed(InsertCause::ChainTooLong, chain_too_long);
+        self.causes.failed = self.causes.failed.saturating_add(failures - chain_too_long);
+    }
+
+    /// What was not kept, by cause.
+    pub fn causes(&self) -> Causes {
+        Causes { evicted: self.sums.evicted, unconfirmed: self.sums.unconfirmed, ..self.causes }
     }
 
     /// A recording says what it was like then; its sums are the caller's to set.
@@ -248,6 +277,12 @@ impl Netns {
             unseen: 0,
             statistics: self.statistics(),
             sums: self.sums,
+            causes: self.causes(),
+            lifetimes: self.lifetimes,
+            histogram: self.histogram,
+            episodes: self.episodes,
+            last_episode_ktime_ns: self.last_episode_ktime_ns,
+            in_episode: self.open.is_some(),
             rates: self.rates,
         }
     }

@@ -89,7 +89,7 @@ impl Engine {
         self.failed_unknown += failed - chain_too_long;
         self.sources.unknown(&Sums { refused, evicted, failed, ..Sums::default() });
         let it = self.netns.get(netns);
-        it.sums.failed = it.sums.failed.saturating_add(failed);
+        it.failures(failed, chain_too_long);
         if evicted > 0 {
             let edge = it.evictions(ktime_ns, evicted);
             self.edge(netns, edge, tell);

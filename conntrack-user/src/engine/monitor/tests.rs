@@ -525,3 +525,38 @@ fn a_filter_asks_each_notice_what_it_knows() {
         assert_eq!(passing(Filter { src, ..Filter::default() }), expected);
     }
 }
+
+#[test]
+fn a_namespace_knows_its_causes_lifetimes_and_episodes() {
+    let mut engine = engine();
+    let mut chain = testing::insert_failed(2, 40, 6);
+    chain.cause = InsertCause::ChainTooLong as u8;
+    let no_memory =
+        conntrack_common::Refused { cause: Cause::NoMemory as u8, ..testing::refused(50, 2, 10, 512) };
+    let incidents = [
+        Record::InsertFailed(testing::insert_failed(1, 30, 5)),
+        Record::InsertFailed(chain),
+        Record::Refused(no_memory),
+        Record::Refused(testing::refused(3 * S, 2, 512, 512)),
+        Record::Ledger(testing::ledger(3 * S + 1, 2, 7)),
+        Record::Evicted(testing::evicted(1, 4 * S, 5, 7)),
+        Record::Count(testing::count(5 * S, 2, 512)),
+    ];
+    let dropped = Record::Free(Free { status: 0, ..testing::free(2, 3 * S) });
+    let entries = [new(1, 10, 5), new(2, 20, 6), free(1, 2 * S + 10), dropped];
+    apply(&mut engine, &batch(9 * S, &entries, &incidents));
+    let stats = conntrack_common::Stats { alone: 1, chaintoolong: 1, ..testing::stats(10 * S, 3, 2, 3) };
+    apply(&mut engine, &batch(10 * S + 1, &[], &[Record::Stats(stats)]));
+    let snapshot = testing::snapshot(&mut engine, 1, &Filter::default());
+    let row = &snapshot.netns[0];
+    // The statistics tell of one refusal, two evictions, and three failures of which one is a chain's.
+    let expected = [6 + 1, 1, 0, 1 + 2, 0, 1 + 1, 1, 0, 2, 1];
+    assert_eq!(row.causes.numbers(), expected, "{:?}", row.causes);
+    assert_eq!(
+        row.causes.numbers().iter().sum::<u64>() - 1,
+        row.sums.refused + row.sums.evicted + row.sums.failed
+    );
+    assert_eq!((row.histogram.up_to()[..2].to_vec(), row.lifetimes.number()), (vec![0, 2], 2));
+    assert_eq!(row.lifetimes.sum_ns(), u128::from(2 * S + 3 * S - 20));
+    assert_eq!((row.episodes, row.last_episode_ktime_ns, row.in_episode), (2, Some(10 * S), true));
+}

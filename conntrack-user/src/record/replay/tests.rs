@@ -4,7 +4,9 @@ use conntrack_common::{Cause, Totals};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::causes::Causes;
 use crate::engine::filter::Filter;
+use crate::engine::lifetimes::{Histogram, Lifetimes};
 use crate::engine::monitor::{Config, Engine};
 use crate::engine::notice::{Eviction, Notice, UnrecordedReason};
 use crate::engine::recorded::{AuditDone, Counters, Crossed, Drain};
@@ -139,7 +141,10 @@ fn as_told_without_entries(told: &[Notice]) -> Vec<Notice> {
 }
 
 fn netns_known(row: &NetnsRow) -> NetnsRow {
-    NetnsRow { evictable: 0, unseen: 0, ..row.clone() }
+    let (causes, histogram) = (Causes::default(), Histogram::default());
+    // Of lifetimes a recording has the mean.
+    let lifetimes = Lifetimes::of(row.lifetimes.number(), row.lifetimes.mean_ns().unwrap_or(0));
+    NetnsRow { evictable: 0, unseen: 0, causes, histogram, lifetimes, ..row.clone() }
 }
 
 fn source_known(row: &&Row) -> Option<Row> {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use conntrack_common::{AuditTrigger, Cause, InsertCause, Totals};
 
 use crate::engine::account::{AuditReport, Events, Repaired};
+use crate::engine::causes;
 use crate::engine::episode::{Causes, Episode};
 use crate::engine::gauge::Level;
 use crate::engine::holders::Holders;
+use crate::engine::lifetimes::{Histogram, Lifetimes};
 use crate::engine::notice::{Eviction, Failure, Lost, Notice, Refusal};
 use crate::engine::query::{Focus, View};
 use crate::engine::saturation::{Edge, State, Thresholds};
-use crate::engine::snapshot::{CauseRow, Close, History, NetnsRow, Second, Snapshot, Trust, causes};
+use crate::engine::snapshot::{self, CauseRow, Close, History, NetnsRow, Second, Snapshot, Trust};
 use crate::engine::sources::{Rates, Sums};
 use crate::engine::state::{EntryState, Sight};
 use crate::engine::statistics::StatisticsRow;
@@ -102,6 +104,12 @@ fn netns(count: u32, state: State, since: u64, rates: Rates) -> NetnsRow {
         unseen: 0,
         statistics: None,
         sums: Sums::default(),
+        causes: causes::Causes::default(),
+        lifetimes: Lifetimes::default(),
+        histogram: Histogram::default(),
+        episodes: 0,
+        last_episode_ktime_ns: None,
+        in_episode: false,
         rates,
     }
 }
@@ -130,7 +138,7 @@ fn history(at: impl Fn(u64) -> (u32, u64, u64)) -> History {
 
 fn named(totals: &Totals, per_s: f64) -> Vec<CauseRow> {
     let row = |(cause, total)| CauseRow { cause, total, per_s: if total > 0 { per_s } else { 0.0 } };
-    causes(totals, 0).map(row).to_vec()
+    snapshot::causes(totals, 0).map(row).to_vec()
 }
 
 /// A quarter full, nothing the matter.
