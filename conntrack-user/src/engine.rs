@@ -4,6 +4,7 @@ pub mod account;
 pub mod batch;
 mod breakdown;
 pub mod btf;
+pub mod causes;
 pub mod ctnetlink;
 pub mod decode;
 pub mod digest;
