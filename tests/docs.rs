@@ -174,6 +174,7 @@ fn links_lead_somewhere() -> Result<()> {
         "ARCHITECTURE.md",
         "docs/json.md",
         "docs/causes.md",
+        "docs/metrics.md",
         "docs/report.md",
         "docs/top.md",
         "docs/what-if.md",

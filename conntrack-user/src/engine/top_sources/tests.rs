@@ -255,9 +255,8 @@ proptest! {
             let summary = engine.summary();
             let all = Causes::of(&summary.totals, summary.failed_unknown).numbers();
             (0..CAUSES).for_each(|at| most[at] = most[at].max(all[at]));
-            for at in 0..CAUSES {
-                prop_assert_eq!(top.netns.iter().map(|it| it.causes.numbers()[at]).sum::<u64>(), most[at]);
-            }
+            let sum = |at: usize| top.netns.iter().map(|it| it.causes.numbers()[at]).sum::<u64>();
+            prop_assert_eq!(std::array::from_fn(sum), most);
             prop_assert_eq!(top.netns.iter().map(|it| it.new).sum::<u64>(), summary.totals.new);
             prop_assert_eq!(top.netns.iter().map(|it| it.freed).sum::<u64>(), summary.totals.freed);
             prop_assert_eq!(top.netns.iter().map(|it| it.entries).sum::<u64>(), engine.live().len() as u64);
