@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use conntrack_common::{Cause, InsertCause, Totals};
+use conntrack_common::{AuditPhase, AuditTrigger, Cause, InsertCause, Totals};
 use proptest::prelude::*;
 
 use super::*;
@@ -99,6 +99,18 @@ fn who_is_refused_is_named_though_it_holds_nothing() {
 }
 
 #[test]
+fn who_is_refused_now_counts_more_than_who_was_once() {
+    let (mut engine, mut chooser) = (engine(), Chooser::new());
+    let refused = |at: u64, host: u8, number: usize| {
+        vec![Record::Refused(testing::refused(at * S, host, 512, 512)); number]
+    };
+    apply(&mut engine, 5 * S, &[], &refused(5, 8, 100), None);
+    assert_eq!(hosts(&engine.top_sources(&mut chooser, 4)), [8]);
+    apply(&mut engine, 30 * S, &[], &refused(30, 9, 2), None);
+    assert_eq!(hosts(&engine.top_sources(&mut chooser, 4)), [8, 9]);
+}
+
+#[test]
 fn a_flood_from_ever_new_addresses_makes_no_more_series_than_names_in_ten_minutes() {
     let (mut engine, mut chooser) = (engine(), Chooser::new());
     let mut ever = std::collections::BTreeSet::new();
@@ -150,6 +162,16 @@ enum Act {
     Gone {
         cookie: u64,
     },
+    /// An audit finds an entry that was not told, or a dump lists it.
+    Found {
+        ct: u64,
+        host: u8,
+        listed: bool,
+    },
+    /// What a dump may have listed is told.
+    Told {
+        host: u8,
+    },
     Wait {
         seconds: u64,
     },
@@ -174,6 +196,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (0u64..9).prop_map(|failed| Act::Stats { failed }),
         3 => (0u64..9, 0u64..9, 0u64..9).prop_map(|(new, freed, refused)| Act::Lost { new, freed, refused }),
         1 => (1u64..4).prop_map(|cookie| Act::Gone { cookie }),
+        4 => (0u64..30, host(), any::<bool>()).prop_map(|(ct, host, listed)| Act::Found { ct, host, listed }),
+        2 => host().prop_map(|host| Act::Told { host }),
         6 => (1u64..400).prop_map(|seconds| Act::Wait { seconds }),
     ];
     prop::collection::vec(act, 0..150)
@@ -208,6 +232,18 @@ fn records(act: Act, at: u64) -> (Vec<Record>, Vec<Record>) {
         Act::Gone { cookie } => {
             (vec![], vec![Record::Count(conntrack_common::Count { cookie, ..testing::count(at, 1, 10) })])
         }
+        Act::Found { ct, host, listed } => {
+            let step = |phase| Record::Audit(testing::audit(phase, AuditTrigger::Lost, 1, at, at));
+            let seen = if listed { testing::listed(at, host) } else { testing::seen(ct, at, host) };
+            (vec![step(AuditPhase::Began), Record::Seen(seen), step(AuditPhase::Ended)], vec![])
+        }
+        Act::Told { host } => {
+            let ct = testing::connection(host).key();
+            (
+                vec![Record::New(conntrack_common::New { may_be_seen: 1, ..testing::new(ct, at, host) })],
+                vec![],
+            )
+        }
         Act::Lost { .. } | Act::Wait { .. } => (vec![], vec![]),
     }
 }
@@ -230,7 +266,7 @@ proptest! {
         let (mut engine, mut chooser) = (engine(), Chooser::new());
         let mut now = S;
         let (mut before, mut totals_before): (Series, Vec<NetnsTotals>) = Default::default();
-        let mut most = Causes::default().numbers();
+        let mut most = [0; NUMBERS];
         for act in acts {
             now += 1;
             let mut totals = None;
@@ -251,14 +287,14 @@ proptest! {
             let top = engine.top_sources(&mut chooser, k);
             prop_assert!(top.named.len() <= k);
 
-            // Namespaces add up to the totals, by cause and in all.
+            // Namespaces add up to the totals: all causes, new and freed. Those never go back either.
             let summary = engine.summary();
-            let all = Causes::of(&summary.totals, summary.failed_unknown).numbers();
-            (0..CAUSES).for_each(|at| most[at] = most[at].max(all[at]));
-            let sum = |at: usize| top.netns.iter().map(|it| it.causes.numbers()[at]).sum::<u64>();
+            let Totals { new, freed, .. } = summary.totals;
+            let causes = Causes::of(&summary.totals, summary.failed_unknown);
+            let all = NetnsTotals { new, freed, causes, ..NetnsTotals::default() }.numbers();
+            most = std::array::from_fn(|at| all[at].max(most[at]));
+            let sum = |at: usize| top.netns.iter().map(|it| it.numbers()[at]).sum::<u64>();
             prop_assert_eq!(std::array::from_fn(sum), most);
-            prop_assert_eq!(top.netns.iter().map(|it| it.new).sum::<u64>(), summary.totals.new);
-            prop_assert_eq!(top.netns.iter().map(|it| it.freed).sum::<u64>(), summary.totals.freed);
             prop_assert_eq!(top.netns.iter().map(|it| it.entries).sum::<u64>(), engine.live().len() as u64);
 
             // Sources add up to their namespaces.
