@@ -165,8 +165,8 @@ fn expect_sums_add_up(prometheus: &Prometheus) -> Result<()> {
         ("ctwatch_source_entries", "ctwatch_live_entries"),
     ] {
         let differ = format!(
-            r#"sum by (netns, netns_name) ({one}{{job="ctwatch",netns!="0"}})
-               != sum by (netns, netns_name) ({other}{{job="ctwatch",netns!="0"}})"#
+            r#"sum by (netns, netns_name) ({one}{{job="ctwatch",netns!~"0|gone"}})
+               != sum by (netns, netns_name) ({other}{{job="ctwatch",netns!~"0|gone"}})"#
         );
         ensure!(prometheus.query(&differ)?.is_empty(), "{one} and {other}");
     }

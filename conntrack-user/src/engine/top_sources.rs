@@ -32,8 +32,10 @@ pub struct TopSources {
     pub named: Vec<NamedSource>,
     /// Of each namespace what is of no named source, by its inode number; of namespace 0 what is of no namespace.
     pub others: Vec<Others>,
-    /// What each namespace did, in the same order; of namespace 0 what is of none, or of one that is gone.
+    /// What each namespace did, in the same order; of namespace 0 what is of none.
     pub netns: Vec<NetnsTotals>,
+    /// What namespaces did that are gone, all together.
+    pub gone: NetnsTotals,
 }
 
 /// A source that is named.
@@ -61,7 +63,8 @@ pub struct Others {
     pub sums: Sums,
 }
 
-/// What happened in a namespace so far. Never goes back, and of all namespaces together is the engine's totals: what
+/// What happened in a namespace so far. Never goes back, and of all namespaces and those that are gone together is the
+/// engine's totals: what
 /// was counted as nobody's, because its record was lost, stays nobody's when an audit finds out whose it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetnsTotals {
@@ -164,7 +167,8 @@ impl Chooser {
         let mut named = Vec::with_capacity(self.named.len());
         let others = netns.iter().map(|it| self.divide(it, known.sources, &mut named)).collect();
         named.sort_by_key(|it: &NamedSource| (Reverse((it.entries, it.sums.refused)), it.netns, it.src));
-        TopSources { named, others, netns }
+        let gone = NetnsTotals::from_numbers(0, 0, &self.netns.gone());
+        TopSources { named, others, netns, gone }
     }
 
     fn choose(&mut self, known: &Known<'_>, k: usize) {
@@ -228,7 +232,7 @@ impl Chooser {
             .iter()
             .map(|it| NetnsTotals::from_numbers(it.netns, it.entries, &self.netns.of(&it.netns)));
         let mut all: Vec<_> =
-            [NetnsTotals::from_numbers(0, 0, self.netns.rest())].into_iter().chain(each).collect();
+            [NetnsTotals::from_numbers(0, 0, &self.netns.nobody())].into_iter().chain(each).collect();
         all.sort_by_key(|it| it.netns);
         all
     }
@@ -245,7 +249,9 @@ impl Chooser {
             let sums = sums(&shares.of(&it.src));
             into.push(NamedSource { netns: it.netns, src: it.src, entries: held, sums });
         }
-        Others { netns: netns.netns, entries, sums: sums(shares.rest()) }
+        let mut others = sums(&shares.nobody());
+        others.add(&sums(&shares.gone()));
+        Others { netns: netns.netns, entries, sums: others }
     }
 }
 

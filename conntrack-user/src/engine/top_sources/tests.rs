@@ -266,7 +266,7 @@ proptest! {
         let (mut engine, mut chooser) = (engine(), Chooser::new());
         let mut now = S;
         let (mut before, mut totals_before): (Series, Vec<NetnsTotals>) = Default::default();
-        let mut most = [0; NUMBERS];
+        let (mut most, mut gone) = ([0; NUMBERS], NetnsTotals::default());
         for act in acts {
             now += 1;
             let mut totals = None;
@@ -293,7 +293,8 @@ proptest! {
             let causes = Causes::of(&summary.totals, summary.failed_unknown);
             let all = NetnsTotals { new, freed, causes, ..NetnsTotals::default() }.numbers();
             most = std::array::from_fn(|at| all[at].max(most[at]));
-            let sum = |at: usize| top.netns.iter().map(|it| it.numbers()[at]).sum::<u64>();
+            let with_gone = || top.netns.iter().chain([&top.gone]);
+            let sum = |at: usize| with_gone().map(|it| it.numbers()[at]).sum::<u64>();
             prop_assert_eq!(std::array::from_fn(sum), most);
             prop_assert_eq!(top.netns.iter().map(|it| it.entries).sum::<u64>(), engine.live().len() as u64);
 
@@ -320,7 +321,8 @@ proptest! {
                     prop_assert!(pairs.into_iter().all(|(before, now)| before <= now), "{:?} {:?}", same, it);
                 }
             }
-            (before, totals_before) = (series, top.netns);
+            prop_assert!(gone.numbers().into_iter().zip(top.gone.numbers()).all(|(before, now)| before <= now));
+            (before, totals_before, gone) = (series, top.netns, top.gone);
         }
     }
 }

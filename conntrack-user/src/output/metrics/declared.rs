@@ -87,9 +87,9 @@ declare! {
             "When the last episode of saturation began, since 1970",
         ).by(NETNS).absent("there was none");
         /// `ctwatch_new_total`
-        NEW = Metric::new(Counter, "ctwatch_new", "Entries allocated; of netns 0 those of no known namespace").by(NETNS);
+        NEW = Metric::new(Counter, "ctwatch_new", "Entries allocated; of netns 0 those of no known namespace, of netns gone those of all that are").by(NETNS);
         /// `ctwatch_freed_total`
-        FREED = Metric::new(Counter, "ctwatch_freed", "Entries freed; of netns 0 those of no known namespace").by(NETNS);
+        FREED = Metric::new(Counter, "ctwatch_freed", "Entries freed; of netns 0 those of no known namespace, of netns gone those of all that are").by(NETNS);
         /// `ctwatch_refused_total`
         REFUSED = Metric::new(
             Counter,

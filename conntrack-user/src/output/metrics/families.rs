@@ -42,6 +42,11 @@ impl<'a> Names<'a> {
     }
 }
 
+/// The labels of all namespaces together that are gone.
+fn gone<'a>() -> [Cow<'a, str>; 2] {
+    ["gone".into(), "".into()]
+}
+
 /// The labels of a namespace of that name.
 fn labels(netns: u32, name: Option<&str>) -> [Cow<'_, str>; 2] {
     [netns.to_string().into(), name.unwrap_or_default().into()]

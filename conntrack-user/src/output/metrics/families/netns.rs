@@ -1,8 +1,10 @@
 //! Network namespaces: how full each is, what happened in it, and what the kernel says of that itself.
 
+use std::borrow::Cow;
+
 use super::super::declared as d;
 use super::super::family::{Family, Metric, Spread, Value};
-use super::{Names, Scrape, and, labels, seconds};
+use super::{Names, Scrape, and, gone, labels, seconds};
 use crate::engine::saturation::State;
 use crate::engine::snapshot::{NetnsRow, Snapshot};
 use crate::engine::statistics::Comparison;
@@ -16,6 +18,7 @@ pub(super) fn families<'a>(scrape: &'a Scrape, names: &Names<'a>) -> Vec<Family<
     let totals = |metric, value: fn(&NetnsTotals) -> u64| {
         let mut family = Family::of(metric);
         scrape.sources.netns.iter().for_each(|it| family.push(names.labels(it.netns), value(it)));
+        family.push(gone(), value(&scrape.sources.gone));
         family
     };
     let began = |row: &NetnsRow| Some(snapshot.wall.unix_ns(row.last_episode_ktime_ns?) as f64 / 1e9);
@@ -78,11 +81,13 @@ fn by_cause<'a>(
     causes: &[&'static str],
 ) -> Family<'a> {
     let mut family = Family::of(metric);
-    for it in &scrape.sources.netns {
+    let mut add = |netns: [Cow<'a, str>; 2], it: &NetnsTotals| {
         for (cause, number) in it.causes.named().into_iter().filter(|(cause, _)| causes.contains(cause)) {
-            family.push(and(names.labels(it.netns), cause), number);
+            family.push(and(netns.clone(), cause), number);
         }
-    }
+    };
+    scrape.sources.netns.iter().for_each(|it| add(names.labels(it.netns), it));
+    add(gone(), &scrape.sources.gone);
     family
 }
 

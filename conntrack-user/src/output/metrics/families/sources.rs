@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::declared as d;
 use super::super::family::{Family, Metric};
-use super::{Names, and};
+use super::{Names, and, gone};
 use crate::engine::sources::Sums;
 use crate::engine::top_sources::TopSources;
 
@@ -21,6 +21,7 @@ pub(super) fn families<'a>(sources: &'a TopSources, names: &Names<'a>) -> [Famil
         for it in &sources.others {
             family.push(and(names.labels(it.netns), OTHER), value(it.entries, &it.sums));
         }
+        family.push(and(gone(), OTHER), value(sources.gone.entries, &sources.gone.sums()));
         family
     };
     [
