@@ -173,10 +173,16 @@ impl Chooser {
 
     fn choose(&mut self, known: &Known<'_>, k: usize) {
         let now = known.ktime_ns;
-        for (netns, src) in self.mattering(known, k.div_ceil(4)) {
-            if let Some(named) = self.named.iter_mut().find(|it| (it.netns, it.src) == (netns, src)) {
+        let mut mattering = self.mattering(known, k.div_ceil(4));
+        for named in &mut self.named {
+            if mattering.contains(&(named.netns, named.src)) {
                 named.mattered_ktime_ns = now;
-            } else if self.named.len() < k || self.make_room(now) {
+                mattering.retain(|it| *it != (named.netns, named.src));
+            }
+        }
+        for (netns, src) in mattering {
+            let is_named = self.named.iter().any(|it| (it.netns, it.src) == (netns, src));
+            if !is_named && (self.named.len() < k || self.make_room(now)) {
                 let says = known.sources.find(netns, src).map(|id| known.sources.get(id).sums);
                 let says = says.unwrap_or_default();
                 self.named.push(Named { netns, src, says, did: Sums::default(), mattered_ktime_ns: now });
@@ -200,7 +206,8 @@ impl Chooser {
             source.sums.refused.saturating_sub(before)
         };
         let heaviest = |weight: &dyn Fn(SourceId, &Source) -> u64| {
-            let favoured = |id: SourceId, weight: u64| weight * if is_named[id.index()] { 11 } else { 10 };
+            let tenths = |id: SourceId| if is_named[id.index()] { 11 } else { 10 };
+            let favoured = |id: SourceId, weight: u64| weight.saturating_mul(tenths(id));
             let rows =
                 known.sources.iter_ids().map(|(id, it)| (favoured(id, weight(id, it)), it.netns, it.src));
             let mut rows: Vec<_> = rows.filter(|(weight, ..)| *weight > 0).collect();

@@ -1,5 +1,5 @@
-//! Metrics: what a scrape is made of. Names, help and units are declared in one place ([`declared`]); docs/metrics.md is
-//! made of it. [`families`] gives each declared metric its values, [`Exposition`] writes them.
+//! Metrics: what a scrape is made of. Names, help and units are declared in one place ([`declared`]), of which
+//! docs/metrics.md is made. [`families`] gives each declared metric its values, [`Exposition`] writes them.
 
 pub mod declared;
 pub mod documentation;

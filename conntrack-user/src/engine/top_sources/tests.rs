@@ -111,6 +111,19 @@ fn who_is_refused_now_counts_more_than_who_was_once() {
 }
 
 #[test]
+fn who_matters_again_keeps_its_name_though_it_has_not_for_long() {
+    let (mut engine, mut chooser) = (engine(), Chooser::new());
+    let refused = |at: u64| Record::Refused(testing::refused(at * S, 8, 512, 512));
+    apply(&mut engine, 5 * S, &[], &[refused(5)], None);
+    assert_eq!(hosts(&engine.top_sources(&mut chooser, 1)), [8]);
+    holding(&mut engine, 900, &[(1, 100)]);
+    apply(&mut engine, 901 * S, &[], &[refused(901)], None);
+    assert_eq!(hosts(&engine.top_sources(&mut chooser, 1)), [8]);
+    apply(&mut engine, 1_502 * S, &[], &[], None);
+    assert_eq!(hosts(&engine.top_sources(&mut chooser, 1)), [1]);
+}
+
+#[test]
 fn a_flood_from_ever_new_addresses_makes_no_more_series_than_names_in_ten_minutes() {
     let (mut engine, mut chooser) = (engine(), Chooser::new());
     let mut ever = std::collections::BTreeSet::new();

@@ -13,7 +13,8 @@ use hashbrown::HashMap;
 use super::family::Family;
 use super::{Options, Scrape};
 
-/// Every metric with its values, in the order they are declared; those without values too, but for what was not asked for.
+/// Every metric with its values, in the order they are declared: those without values too, but not those that were not
+/// asked for.
 pub fn families<'a>(scrape: &'a Scrape, options: &Options) -> Vec<Family<'a>> {
     let names = Names::of(scrape);
     let mut families = netns::families(scrape, &names);
