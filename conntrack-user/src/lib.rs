@@ -3,8 +3,10 @@
 
 pub mod advise;
 pub mod cli;
+pub mod daemon;
 pub mod engine;
 pub mod kernel;
 pub mod output;
+pub mod quantity;
 pub mod record;
 pub mod serve;

@@ -1,0 +1,4 @@
+//! What `ctwatch daemon` is beside the monitor: its configuration, the program it runs on saturation, and what it tells
+//! systemd.
+
+pub mod config;
