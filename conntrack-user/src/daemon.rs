@@ -2,3 +2,4 @@
 //! systemd.
 
 pub mod config;
+pub mod hook;

@@ -5,6 +5,7 @@ mod audit;
 pub mod backend;
 mod bpf;
 mod census;
+pub mod child;
 pub mod clock;
 pub mod control;
 pub mod ctnetlink;
