@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, which wires the rooms and holds no logic.
 
 mod attaching;
+pub mod daemon;
 mod failure;
 mod filtering;
 mod log;

@@ -1,0 +1,3 @@
+//! `ctwatch daemon`: what it is told on the command line.
+
+pub mod flags;
