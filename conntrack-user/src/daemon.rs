@@ -2,4 +2,7 @@
 //! systemd.
 
 pub mod config;
+pub mod events;
 pub mod hook;
+pub mod log;
+pub mod notify;

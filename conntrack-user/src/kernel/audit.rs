@@ -22,7 +22,7 @@ use conntrack_common::{
 };
 use zerocopy::IntoBytes as _;
 
-use crate::kernel::{backend::Degradation, clock, control::Control, ctnetlink};
+use crate::kernel::{backend::Degradation, clock, control::Control, ctnetlink, privilege};
 use dumps::{Dumps, Step};
 
 /// The programs run here, of which there are two each.
@@ -121,6 +121,10 @@ impl Auditor {
         };
         if !ctnetlink::is_at_hand() {
             let reason = format!("{reason}; and the module nf_conntrack_netlink is not loaded");
+            return (None, Some(Degradation::NoAudit { reason }));
+        }
+        if !privilege::may_dump() {
+            let reason = format!("{reason}; and ctnetlink's dumps need CAP_NET_ADMIN");
             return (None, Some(Degradation::NoAudit { reason }));
         }
         let (auditor, worse) = Self::with(Way::Dump(Dumps::default()), programs, ebpf, interval_ns);

@@ -60,6 +60,11 @@ pub fn check() -> Result<(), AttachError> {
     }
 }
 
+/// Whether ctnetlink lists its entries to this thread.
+pub fn may_dump() -> bool {
+    capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
 /// The calling thread, and those it starts from now on, can do nothing that another process of this user could not.
 pub fn drop_all_of_this_thread() -> io::Result<()> {
     keep(CapabilitySet::empty())

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use bytes::{Bytes, BytesMut};
 use conntrack_common::{Gap, Kind};
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ use crate::{
         ctnetlink,
         drain::{Drain, End},
         error::AttachError,
+        privilege,
     },
 };
 
@@ -102,7 +103,8 @@ impl Source {
         Self::spawn(started, batches, control, move || run(attached, &options, &sender, &its_control))
     }
 
-    /// Starts the thread that sends the batches, whatever they are made of.
+    /// Starts the thread that sends the batches, whatever they are made of. Of our capabilities it keeps those that
+    /// draining needs; the caller may then drop all.
     pub(super) fn spawn(
         started: Started,
         batches: mpsc::Receiver<Batch>,
@@ -111,7 +113,11 @@ impl Source {
     ) -> Result<Self, AttachError> {
         let thread = thread::Builder::new()
             .name("ctwatch-drain".to_owned())
-            .spawn(work)
+            .spawn(move || {
+                privilege::keep_for_draining()
+                    .context("give up the capabilities that draining does not need")?;
+                work()
+            })
             .map_err(|source| AttachError::System { doing: "start the drain thread", source })?;
         Ok(Self { started, batches, control, thread })
     }
