@@ -18,6 +18,7 @@ mod netlink;
 mod netns;
 mod once;
 mod overflow;
+mod privileges;
 mod record;
 mod refusals;
 mod reload;

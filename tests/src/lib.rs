@@ -10,6 +10,7 @@ pub mod hog;
 pub mod kernel;
 pub mod modules;
 pub mod netns;
+pub mod nobody;
 pub mod pair;
 pub mod player;
 pub mod scenario;

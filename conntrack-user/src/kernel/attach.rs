@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use conntrack_common::{ABSENT, Settings};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     engine::{btf::Btf, snapshot::Trust},
@@ -162,7 +162,7 @@ fn attempt(
     let Kernel { settings, ref btf, limits_chains, has_loop } = *kernel;
     let loading = Loading::now();
     let found = Found::look(backend, btf, limits_chains)?;
-    let mut ebpf = loader.load(OBJECT).context("create maps")?;
+    let mut ebpf = loader.load(OBJECT).with_context(creating_maps)?;
     let (mut hooks, mut unknown) = found.load(&mut ebpf)?;
     let mut worse = Vec::new();
     let census = census(&mut ebpf, settings, has_loop).unwrap_or_else(|reason| {
@@ -198,6 +198,17 @@ fn attempt(
         loading,
         flush_log,
     })
+}
+
+/// What creating maps is called where it fails: there may be a simple reason for it.
+fn creating_maps() -> &'static str {
+    match getrlimit(Resource::Memlock).current {
+        None => "create maps",
+        Some(_) => {
+            "create maps (before Linux 5.11 they count as locked memory, which is limited here: see `ulimit -l`, \
+             or grant CAP_SYS_RESOURCE)"
+        }
+    }
 }
 
 /// Begins to count the kernel's own statistics, and says where it cannot.

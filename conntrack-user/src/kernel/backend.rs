@@ -161,7 +161,8 @@ pub fn negotiate<T, E: fmt::Display>(
                 refused.retain(|(better, _)| !(backend.is_fexit() && Backend::is_fexit(*better)));
                 return (Some((backend, attached)), degradations(refused));
             }
-            Err(error) => refused.push((backend, error.to_string())),
+            // With its causes, where it has any.
+            Err(error) => refused.push((backend, format!("{error:#}"))),
         }
     }
     (None, degradations(refused))

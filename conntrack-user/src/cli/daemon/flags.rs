@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
-use crate::daemon::config::{self, DEFAULT_FILE, Given, KEYS, Key, Loaded, Mistakes, SECTIONS};
+use crate::daemon::config::{self, DEFAULT_FILE, Given, KEYS, Key, Loaded, Mistakes};
 
 /// What was given on the command line.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +124,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::daemon::config::SECTIONS;
 
     fn parse(words: &[&str]) -> Result<Flags, Error> {
         let command = Flags::augment_args(Command::new("daemon").no_binary_name(true));

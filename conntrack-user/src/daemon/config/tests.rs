@@ -305,6 +305,14 @@ fn a_file_that_cannot_be_read_is_told() {
     assert!(read(Some(&large)).is_err());
 }
 
+#[test]
+fn what_is_nested_deeply_is_a_mistake_and_no_overflow() {
+    for text in ["[", "{a=", "a.", "[[", "[a.", "\"\"\"", "#\n"] {
+        let _either = load(&file(&format!("attach.warn = {}", text.repeat(50_000))));
+        let _either = load(&file(&text.repeat(50_000)));
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
