@@ -91,10 +91,8 @@ fn the_unit_is_hardened() -> Result<()> {
 #[test]
 fn every_capability_that_is_granted_is_explained() -> Result<()> {
     let page = fs::read_to_string(packaging("../docs/privileges.md"))?;
-    let rows: BTreeSet<&str> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `CAP_")?.split('`').next())
-        .collect();
+    let rows: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `CAP_")?.split('`').next()).collect();
     for granted in [nobody::granted()?, nobody::granted_without_sys_admin()?] {
         ensure!(!granted.is_empty(), "nothing is granted");
         for (name, _) in granted.iter_names() {
@@ -108,7 +106,9 @@ fn every_capability_that_is_granted_is_explained() -> Result<()> {
 #[test]
 fn the_unit_and_the_configuration_agree() -> Result<()> {
     let (unit, configuration) = (read("systemd/ctwatch.service")?, read("ctwatch.toml")?);
-    let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"));
+    let value = |name: &str| {
+        unit.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))
+    };
     let recordings = format!("#dir = \"/var/lib/{}\"", value("StateDirectory=")?);
     ensure!(configuration.contains(&recordings), "{recordings} is not in the configuration");
     let socket = read("systemd/ctwatch.socket")?;
@@ -137,7 +137,9 @@ fn the_units_filter_lets_through_what_is_called() -> Result<()> {
     for called in CALLED.split(' ').chain(CALLED_BESIDES.split(' ')).filter(|name| !name.is_empty()) {
         ensure!(allowed.contains(called), "{called} is not let through");
     }
-    for dangerous in ["init_module", "finit_module", "mount", "ptrace", "reboot", "kexec_load", "clock_settime"] {
+    for dangerous in
+        ["init_module", "finit_module", "mount", "ptrace", "reboot", "kexec_load", "clock_settime"]
+    {
         ensure!(!allowed.contains(dangerous), "{dangerous} is let through");
     }
     Ok(())

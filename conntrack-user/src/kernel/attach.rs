@@ -2,7 +2,7 @@
 
 use std::{panic, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use conntrack_common::{ABSENT, Settings};
@@ -162,7 +162,7 @@ fn attempt(
     let Kernel { settings, ref btf, limits_chains, has_loop } = *kernel;
     let loading = Loading::now();
     let found = Found::look(backend, btf, limits_chains)?;
-    let mut ebpf = loader.load(OBJECT).with_context(creating_maps)?;
+    let mut ebpf = loader.load(OBJECT).map_err(|error| anyhow!("{}: {error}", creating_maps()))?;
     let (mut hooks, mut unknown) = found.load(&mut ebpf)?;
     let mut worse = Vec::new();
     let census = census(&mut ebpf, settings, has_loop).unwrap_or_else(|reason| {

@@ -161,8 +161,7 @@ pub fn negotiate<T, E: fmt::Display>(
                 refused.retain(|(better, _)| !(backend.is_fexit() && Backend::is_fexit(*better)));
                 return (Some((backend, attached)), degradations(refused));
             }
-            // With its causes, where it has any.
-            Err(error) => refused.push((backend, format!("{error:#}"))),
+            Err(error) => refused.push((backend, error.to_string())),
         }
     }
     (None, degradations(refused))
