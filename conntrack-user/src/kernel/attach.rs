@@ -2,7 +2,7 @@
 
 use std::{panic, thread};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use conntrack_common::{ABSENT, Settings};

@@ -149,7 +149,7 @@ impl Loading {
             match value.get_ref() {
                 _ if broken.contains(&origin) => {}
                 DeValue::Table(keys) if is_section(name.get_ref()) => {
-                    self.section(name.get_ref(), keys, |offset| at(offset), &broken);
+                    self.section(name.get_ref(), keys, at, &broken);
                 }
                 _ => self.mistake(&origin, Some(name.get_ref().to_string()), unknown_section(name.get_ref())),
             }
