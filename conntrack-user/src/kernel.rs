@@ -14,6 +14,7 @@ pub mod error;
 mod hooks;
 pub mod host;
 mod incidents;
+pub mod inherited;
 mod kallsyms;
 mod kprobe;
 mod layout;

@@ -10,6 +10,7 @@ use fold::Folded;
 pub mod causes;
 pub mod fold;
 pub mod json;
+pub mod markup;
 pub mod metrics;
 pub mod report;
 pub mod schema;

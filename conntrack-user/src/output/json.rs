@@ -1,6 +1,7 @@
 //! JSON: fills in the [`schema`](super::schema) from notices and snapshots, one object per line.
 
 mod episode;
+mod http;
 mod report;
 mod top;
 
@@ -20,6 +21,7 @@ use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tuple::Connection;
 use episode::{episode, source_entries};
 
+pub use http::{More, episodes, mistake, ready, refusals};
 pub use report::{around, object, report};
 pub use top::top;
 

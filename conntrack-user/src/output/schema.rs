@@ -4,6 +4,7 @@
 //! CLOCK_MONOTONIC of the kernel's stamp. `netns` is the inode number of a network namespace.
 
 mod episode;
+mod http;
 pub mod report;
 mod top;
 mod what_if;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::time::Rfc3339;
 
 pub use episode::*;
+pub use http::*;
 pub use top::*;
 pub use what_if::*;
 

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 
 use crate::engine::report::{Class, Missing, MissingKind, Moment, Report};
 use crate::output::json;
+use crate::output::markup::{Esc, Number};
 use crate::output::time::{Rfc3339, Span};
 
 const PAGE: &str = include_str!("page.html");
@@ -55,48 +56,6 @@ pub fn page(out: &mut impl Write, report: &Report) -> io::Result<()> {
         out.write_all(rest.as_bytes())?;
     }
     Ok(())
-}
-
-/// Text between tags or in an attribute.
-struct Esc<T>(pub T);
-
-impl<T: Display> Display for Esc<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
-        impl fmt::Write for Escaping<'_, '_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                text.chars().try_for_each(|c| match c {
-                    '&' => self.0.write_str("&amp;"),
-                    '<' => self.0.write_str("&lt;"),
-                    '>' => self.0.write_str("&gt;"),
-                    '"' => self.0.write_str("&quot;"),
-                    '\'' => self.0.write_str("&#39;"),
-                    c => self.0.write_char(c),
-                })
-            }
-        }
-        write!(Escaping(f), "{}", self.0)
-    }
-}
-
-/// A number as people read it, with what it is for programs.
-struct Number(pub u64);
-
-impl Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        if digits.len() < 5 {
-            return write!(f, "<data value=\"{digits}\">{digits}</data>");
-        }
-        write!(f, "<data value=\"{digits}\">")?;
-        for (at, digit) in digits.chars().enumerate() {
-            if at > 0 && (digits.len() - at).is_multiple_of(3) {
-                f.write_str("\u{202f}")?;
-            }
-            f.write_char(digit)?;
-        }
-        f.write_str("</data>")
-    }
 }
 
 /// An instant to the nanosecond.
