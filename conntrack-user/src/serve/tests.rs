@@ -3,6 +3,7 @@
 mod activation;
 mod browser;
 mod client;
+mod devtools;
 mod hostile;
 mod passwords;
 mod routes;

@@ -92,8 +92,9 @@ fn tls_is_spoken_and_nothing_else() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority, "gateway.example");
     let (_server, address, board) = serving(configured(folder.path(), "  min_version: TLS13\n"));
-    let ask =
-        |versions| get_over(open(address, "gateway.example", client(&authority, None, versions))).status;
+    let ask = |version: &'static SupportedProtocolVersion| {
+        get_over(open(address, "gateway.example", client(&authority, None, &[version]))).status
+    };
     assert_eq!(ask(&TLS13), 200);
     assert_eq!(ask(&TLS12), 0, "too old");
     assert_ne!(get(address, "/healthz").status, 200, "not TLS");
