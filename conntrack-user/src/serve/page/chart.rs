@@ -19,7 +19,7 @@ pub fn chart(snapshot: &Snapshot) -> String {
     let max = last.level.max.filter(|max| *max > 0);
     // The limit is drawn where it is near enough to mean something.
     let limit = max.filter(|max| u64::from(*max) < u64::from(peak) * 4);
-    let top = f64::from(limit.unwrap_or(0).max(peak).max(1)) * 1.05;
+    let top = f64::from(limit.unwrap_or(0).max(peak).max(1));
     let y = |count: u32| HEIGHT - f64::from(count) / top * HEIGHT;
     let width = seconds.len().max(2) - 1;
     let mut line = String::new();
@@ -34,7 +34,7 @@ pub fn chart(snapshot: &Snapshot) -> String {
             let x = at.saturating_sub(1);
             let _ = write!(
                 marks,
-                "<rect class=\"shade {class}\" x=\"{x}\" y=\"0\" width=\"1\" height=\"1000\"/>"
+                "<rect class=\"shade {class}\" x=\"{x}\" y=\"-30\" width=\"1\" height=\"1030\"/>"
             );
         }
     }
@@ -47,7 +47,7 @@ pub fn chart(snapshot: &Snapshot) -> String {
         "<figure class=\"chart now\"><figcaption><h3>Entries of {which}</h3><p>at most {}{of} in this time; shaded where \
          connections were refused or entries cut off</p></figcaption><div class=\"frame\"><div class=\"marks\">\
          <span class=\"top\">{}</span><span class=\"bottom\">0</span></div><div class=\"plot\">\
-         <svg viewBox=\"0 0 {width} 1000\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{marks}\
+         <svg viewBox=\"0 -30 {width} 1030\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{marks}\
          <path class=\"area\" d=\"M0 {end:.0}{line}L{} {end:.0}Z\"/>{}</svg></div></div>\
          <div class=\"ticks\"><span>{}</span><span>{}</span></div></figure>",
         Number(peak.into()),

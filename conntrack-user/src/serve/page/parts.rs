@@ -11,6 +11,9 @@ use crate::output::markup::{Esc, Number};
 use crate::output::time::{Rfc3339, Span};
 use crate::serve::told::Stamped;
 
+/// Rows of each table; whoever wants more asks for the JSON.
+pub const ROWS: usize = 20;
+
 /// The name of a namespace, or its number, escaped.
 pub fn name(row: &NetnsRow) -> String {
     match &row.name {
@@ -87,7 +90,7 @@ pub fn verdict(snapshot: &Snapshot) -> String {
 /// Where the numbers come from, and of when they are.
 pub fn origin(snapshot: &Snapshot) -> String {
     let mut text = format!(
-        "<strong>{}</strong> since {} · {}",
+        "<strong>{}</strong> since {} · as of {}",
         Esc(&snapshot.trust.backend),
         time(snapshot, snapshot.since_ktime_ns, 0),
         time(snapshot, snapshot.ktime_ns, 0)
@@ -148,7 +151,7 @@ pub fn causes(snapshot: &Snapshot) -> String {
         return "<p class=\"note\">Nothing since ctwatch is attached.</p>".to_owned();
     }
     format!(
-        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Cause<th scope=\"col\" class=\"n\">Connections\
+        "<div class=\"scroll causes\"><table><thead><tr><th scope=\"col\">Cause<th scope=\"col\" class=\"n\">Connections\
          <th scope=\"col\" class=\"n\">a second<th scope=\"col\">What it is, and what to do</thead><tbody>{rows}</tbody></table></div>"
     )
 }
@@ -193,7 +196,7 @@ pub fn known(snapshot: &Snapshot) -> String {
     if events.gaps.since_ktime_ns.is_some() {
         out.push_str("<li class=\"but\">conntrack is not loaded now");
     }
-    for row in &snapshot.netns {
+    for row in snapshot.netns.iter().take(ROWS) {
         if let Some(unaccounted) = row.unaccounted().filter(|it| *it != 0) {
             let _ = write!(out, "<li>{unaccounted} entries of {} unaccounted for", name(row));
         }

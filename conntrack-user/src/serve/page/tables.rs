@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::parts::{name, rate, share, time};
+use super::parts::{ROWS, name, rate, share, time};
 use crate::engine::episode::Episode;
 use crate::engine::query::View;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::table::Key;
 use crate::output::markup::{Esc, Number};
 use crate::output::time::Span;
-
-/// Rows of each table; whoever wants more asks for the JSON.
-const ROWS: usize = 20;
 
 /// Episodes; the older ones are in the JSON.
 const EPISODES: usize = 5;
@@ -46,7 +43,7 @@ pub fn namespaces(snapshot: &Snapshot) -> String {
         let number = |it: Option<u32>| it.map_or("–".to_owned(), |it| Number(it.into()).to_string());
         let percent = row.level.percent();
         let bar = percent.map(|percent| share(percent, row.state.as_str())).unwrap_or_default();
-        let soon = row.seconds_to_full().filter(|seconds| *seconds < 86_400.0);
+        let soon = row.seconds_to_full().filter(|seconds| *seconds > 0.0 && *seconds < 86_400.0);
         let soon = soon.map_or("–".to_owned(), |seconds| Span { seconds }.to_string());
         let state = row.state.as_str();
         let _ = write!(

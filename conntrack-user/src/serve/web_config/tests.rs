@@ -48,12 +48,12 @@ fn mistakes_are_told_with_their_line() {
         ("tls_server_config:\n  client_auth_type: RequireAnyClientCert\n", 2, "RequireAndVerifyClientCert"),
         ("tls_server_config:\n  client_auth_type: Yes\n", 2, "is none of"),
         ("tls_server_config:\n  cert_file: [\n", 2, ""),
-        ("basic_auth_users:\n  a: \"x\n", 2, ""),
+        ("basic_auth_users:\n  a: \"x\n", 3, ""),
         ("tls_server_config:\n  cert_file: a\n  cert_file: b\n", 3, "cert_file"),
     ] {
         let (at, what) = mistake(text);
         assert_eq!(at, Some(line), "{text}: {what}");
-        assert!(what.contains(words) && !what.contains("line "), "{text}: {what}");
+        assert!(what.contains(words) && !what.contains(" at line "), "{text}: {what}");
     }
 }
 
