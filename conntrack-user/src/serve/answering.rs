@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::connections::Answering;
 use super::events::Stream;
@@ -28,13 +28,16 @@ use crate::output::metrics::Scrape;
 /// No request needs a body; what is not larger is left unread.
 const LARGEST_BODY: u64 = 4096;
 
+/// What is handed on at once of an answer.
+const PIECE: usize = 16 * 1024;
+
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// What goes out: at once, or as it comes.
 pub enum Content {
-    /// All of it.
-    Whole(Full<Bytes>),
+    /// All of it, and leave to be that large.
+    Whole(Bytes, Option<OwnedSemaphorePermit>),
     /// Events, until the client goes.
     Events(Stream),
 }
@@ -54,21 +57,26 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.content {
-            Content::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            // In pieces, so that it is under way until the client has taken most of it.
+            Content::Whole(rest, _) if rest.is_empty() => Poll::Ready(None),
+            Content::Whole(rest, _) => {
+                let piece = rest.split_to(rest.len().min(PIECE));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Content::Events(stream) => stream.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(whole) => whole.is_end_stream(),
+            Content::Whole(rest, _) => rest.is_empty(),
             Content::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(whole) => whole.size_hint(),
+            Content::Whole(rest, _) => SizeHint::with_exact(rest.len() as u64),
             Content::Events(_) => SizeHint::default(),
         }
     }
@@ -109,7 +117,7 @@ struct Reply {
 
 impl Reply {
     fn new(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Self {
-        Self::with(status, HeaderValue::from_static(kind), Content::Whole(Full::new(body.into())))
+        Self::with(status, HeaderValue::from_static(kind), Content::Whole(body.into(), None))
     }
 
     fn with(status: StatusCode, kind: HeaderValue, content: Content) -> Self {
@@ -255,6 +263,9 @@ impl Asked<'_> {
     }
 
     fn refusals(&self, asked: Refusals) -> Reply {
+        let Ok(leave) = Arc::clone(&self.site.large).try_acquire_owned() else {
+            return self.busy("too many ask for refusals and have not read their answers");
+        };
         let latest = self.site.board.latest();
         let wanted = |it: &_| asked.since.is_none_or(|since| since.takes_in(it));
         let (mut found, gone_unix_ns) = self.site.board.refusals(wanted);
@@ -267,13 +278,18 @@ impl Asked<'_> {
         let more = json::More { before, after: found.len() > asked.limit };
         found.truncate(asked.limit);
         let refusals = found.into_iter().map(|it| (it.it, it.wall));
-        json_reply(|out| json::refusals(out, refusals, more, latest.as_ref().map(|it| &it.snapshot)))
+        let latest = latest.as_ref().map(|it| &it.snapshot);
+        let mut reply = json_reply(|out| json::refusals(out, refusals, more, latest));
+        if let Content::Whole(_, kept) = &mut reply.content {
+            *kept = Some(leave);
+        }
+        reply
     }
 
     fn stream(&self, begin: impl FnOnce(Arc<Site>, Peer, Option<&str>) -> Option<Stream>) -> Reply {
         let kind = HeaderValue::from_static("text/event-stream");
         if self.request.method() == Method::HEAD {
-            return Reply::with(StatusCode::OK, kind, Content::Whole(Full::default()));
+            return Reply::with(StatusCode::OK, kind, Content::Whole(Bytes::new(), None));
         }
         let last = self.request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
         match begin(Arc::clone(self.site), self.peer, last) {

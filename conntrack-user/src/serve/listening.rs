@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
@@ -26,6 +27,9 @@ use crate::kernel::inherited::{Inherited, Listener};
 
 /// Headers of a request.
 const MOST_HEADERS: usize = 64;
+
+/// What the kernel holds for a client that reads slowly. By itself it would grow to megabytes for each.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// How long answers under way have when all ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -113,8 +117,9 @@ fn welcome_tcp(visits: &mut JoinSet<()>, io: TcpStream, peer: SocketAddr, site: 
         }
         return;
     };
-    if let Err(error) = io.set_nodelay(true) {
-        tracing::debug!("{peer}: answers may be delayed: {error}");
+    let prepared = io.set_nodelay(true).and_then(|()| Ok(set_socket_send_buffer_size(&io, SEND_BUFFER)?));
+    if let Err(error) = prepared {
+        tracing::debug!("{peer}: {error}");
     }
     visits.spawn(connection(io, Peer::Address(peer), visit, Arc::clone(site)));
 }

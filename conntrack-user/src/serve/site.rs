@@ -10,6 +10,9 @@ use super::board::Board;
 use super::connections::Connections;
 use super::web_config::{WebConfig, Workers};
 
+/// Answers of a few megabytes that may be under way.
+const LARGE: usize = 8;
+
 /// Shared by all connections.
 #[derive(Debug)]
 pub struct Site {
@@ -23,6 +26,8 @@ pub struct Site {
     pub connections: Arc<Connections>,
     /// A permit each for streams of events.
     pub streams: Arc<Semaphore>,
+    /// A permit each for answers of a few megabytes.
+    pub large: Arc<Semaphore>,
     /// Who check passwords.
     pub workers: Workers,
     stopped: watch::Receiver<bool>,
@@ -45,6 +50,7 @@ impl Site {
             stale_after,
             connections: Arc::new(connections),
             streams: Arc::new(Semaphore::new(limits.streams)),
+            large: Arc::new(Semaphore::new(LARGE)),
             workers: Workers::new(),
             stopped,
             web: Mutex::new(Arc::new(web)),

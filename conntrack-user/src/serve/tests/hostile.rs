@@ -133,6 +133,38 @@ fn who_is_too_many_is_told_so() {
     until("all are gone", || board.served().connections == 0);
 }
 
+/// Megabytes wait for a few slow readers at most, and the monitor waits for none of them.
+#[test]
+fn who_asks_for_much_and_reads_nothing_takes_little() {
+    let (_server, address, board) = serving(anywhere());
+    let refusals = |from: u64| {
+        let began = Instant::now();
+        for at in from..from + 20_000 {
+            board.tell(
+                &super::routes::refusal(10 * crate::engine::testing::S + at),
+                crate::engine::testing::WALL,
+            );
+        }
+        began.elapsed() / 20_000
+    };
+    let alone = refusals(0);
+    let asking: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = connect(address);
+            let asked = b"GET /api/v1/refused?limit=10000 HTTP/1.1\r\nHost: it\r\n\r\n";
+            stream.write_all(asked).expect("it is open");
+            stream
+        })
+        .collect();
+    let beside = refusals(20_000);
+    println!("a refusal is told in {alone:?}, beside 40 who ask for 10,000 in {beside:?}");
+    assert!(beside < Duration::from_micros(200), "{beside:?}");
+    until("those beyond eight are refused", || board.served().requests_refused == 32);
+    assert_eq!(get(address, "/metrics").status, 200);
+    drop(asking);
+    until("there is leave again", || get(address, "/api/v1/refused?limit=1").status == 200);
+}
+
 #[test]
 fn whatever_is_said_the_server_goes_on() {
     let (_server, address, _board) = serving(limited(|limits| limits.head = Duration::from_millis(50)));

@@ -124,7 +124,7 @@ fn old_numbers_are_not_given_as_new_ones() {
     assert_eq!(get(address, "/healthz").status, 200);
 }
 
-fn refusal(ktime_ns: u64) -> Notice {
+pub fn refusal(ktime_ns: u64) -> Notice {
     let connection = Some(connection(5));
     let level = Level::new(512, 512);
     Notice::Refused(Refusal { ktime_ns, netns: 1, cause: Cause::TableFull, connection, level })
