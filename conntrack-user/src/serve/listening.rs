@@ -75,22 +75,20 @@ pub async fn serve(listeners: Vec<Listener>, site: Arc<Site>) {
     for listener in listeners {
         let site = Arc::clone(&site);
         tasks.spawn(async move {
-            let ended = match listener {
-                Listener::Tcp(listener) => match TcpListener::from_std(listener) {
-                    Ok(listener) => Ok(accept_tcp(listener, site).await),
-                    Err(error) => Err(error),
-                },
-                Listener::Unix(listener) => match UnixListener::from_std(listener) {
-                    Ok(listener) => Ok(accept_unix(listener, site).await),
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = ended {
+            if let Err(error) = accept(listener, site).await {
                 tracing::error!("nothing is accepted at one of the sockets: {error}");
             }
         });
     }
     while tasks.join_next().await.is_some() {}
+}
+
+async fn accept(listener: Listener, site: Arc<Site>) -> io::Result<()> {
+    match listener {
+        Listener::Tcp(listener) => accept_tcp(TcpListener::from_std(listener)?, site).await,
+        Listener::Unix(listener) => accept_unix(UnixListener::from_std(listener)?, site).await,
+    }
+    Ok(())
 }
 
 async fn accept_tcp(listener: TcpListener, site: Arc<Site>) {

@@ -51,7 +51,7 @@ impl Site {
             connections: Arc::new(connections),
             streams: Arc::new(Semaphore::new(limits.streams)),
             large: Arc::new(Semaphore::new(LARGE)),
-            workers: Workers::new(),
+            workers: Workers::default(),
             stopped,
             web: Mutex::new(Arc::new(web)),
         }

@@ -61,10 +61,10 @@ pub fn trouble() -> Snapshot {
     (calm.netns, calm.name, calm.state) = (4_026_532_455, None, State::Ok);
     calm.level = Level::new(311, 65_536);
     snapshot.netns = vec![row, quiet, calm];
-    let row = snapshot.table.rows[0].clone();
+    let row = snapshot.table.rows[0];
     snapshot.table.rows = (0..12)
         .map(|at| {
-            let mut row = row.clone();
+            let mut row = row;
             let v6 = at % 4 == 3;
             let src: IpAddr = if v6 { format!("2001:db8:17:{at}::5") } else { format!("10.1.{at}.5") }
                 .parse()

@@ -33,9 +33,9 @@ pub struct Workers {
     worker: Arc<Semaphore>,
 }
 
-impl Workers {
+impl Default for Workers {
     /// One works, some wait.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { seats: Arc::new(Semaphore::new(WAITING)), worker: Arc::new(Semaphore::new(1)) }
     }
 }
