@@ -37,6 +37,7 @@ fn only_who_knows_the_password_is_let_in() {
         basic("prometheus", "wrong"),
         basic("prometheus", "also:right"),
         basic("nobody", "right"),
+        basic("nobody", "also:right"),
         basic("", ""),
         "Authorization: Basic !!!\r\n".into(),
         "Authorization: Bearer right\r\n".into(),

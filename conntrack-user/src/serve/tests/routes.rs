@@ -110,6 +110,19 @@ fn several_requests_share_a_connection() {
     assert_eq!(board.served().connections, 1);
 }
 
+/// As `printf 'GET ...' | nc -N` does.
+#[test]
+fn who_has_said_all_still_gets_an_answer() {
+    use std::io::Write;
+    let (_server, address, _board) = serving(anywhere());
+    for _ in 0..20 {
+        let mut stream = client::connect(address);
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").expect("it is open");
+        stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+        assert_eq!(Reply::parse(&client::rest(stream)).status, 200);
+    }
+}
+
 #[test]
 fn old_numbers_are_not_given_as_new_ones() {
     let options = Options { stale_after: Duration::from_millis(300), ..anywhere() };
