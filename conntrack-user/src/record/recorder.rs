@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -44,12 +44,32 @@ struct Message {
 pub struct Recorder {
     sender: SyncSender<Message>,
     thread: JoinHandle<Outcome>,
-    began_file: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     /// What the queue did not take since it last took something.
     skipped: Option<Unrecorded>,
     skipped_drains: u64,
     carried: Vec<u8>,
     taken_ktime_ns: u64,
+}
+
+/// What the thread tells while it writes.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Not yet asked for.
+    began_file: AtomicBool,
+    bytes: AtomicU64,
+    failed_blocks: AtomicU64,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes written to all files.
+    pub bytes: u64,
+    /// Drains that the queue did not take.
+    pub skipped_drains: u64,
+    /// Blocks that could not be written.
+    pub failed_blocks: u64,
 }
 
 /// What came of it.
@@ -71,14 +91,14 @@ impl Recorder {
     /// Starts the thread.
     pub fn start(store: Store, thinning: Thinning, trust: Trust) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let began_file = Arc::new(AtomicBool::new(false));
-        let writing = Writing::new(store, thinning, trust, Arc::clone(&began_file));
+        let shared = Arc::new(Shared::default());
+        let writing = Writing::new(store, thinning, trust, Arc::clone(&shared));
         let thread =
             thread::Builder::new().name("ctwatch-record".to_owned()).spawn(move || writing.run(&receiver))?;
         Ok(Self {
             sender,
             thread,
-            began_file,
+            shared,
             skipped: None,
             skipped_drains: 0,
             carried: Vec::new(),
@@ -119,7 +139,16 @@ impl Recorder {
 
     /// Whether a new file has begun since this was last asked: it has nothing of what was told before.
     pub fn began_file(&self) -> bool {
-        self.began_file.swap(false, Ordering::Relaxed)
+        self.shared.began_file.swap(false, Ordering::Relaxed)
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            skipped_drains: self.skipped_drains,
+            failed_blocks: self.shared.failed_blocks.load(Ordering::Relaxed),
+        }
     }
 
     /// Waits until all is written.
@@ -166,7 +195,7 @@ struct Writing {
     store: Store,
     thinning: Thinning,
     trust: Trust,
-    began_file: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     outcome: Outcome,
     records: Vec<u8>,
     wall: WallClock,
@@ -180,12 +209,12 @@ struct Writing {
 }
 
 impl Writing {
-    fn new(store: Store, thinning: Thinning, trust: Trust, began_file: Arc<AtomicBool>) -> Self {
+    fn new(store: Store, thinning: Thinning, trust: Trust, shared: Arc<Shared>) -> Self {
         Self {
             store,
             thinning,
             trust,
-            began_file,
+            shared,
             outcome: Outcome { files: 1, ..Outcome::default() },
             records: Vec::new(),
             wall: WallClock::default(),
@@ -230,6 +259,8 @@ impl Writing {
             let written = self.store.sync();
             self.wrote(written);
         }
+        let bytes = self.outcome.bytes + self.store.bytes_written();
+        self.shared.bytes.store(bytes, Ordering::Relaxed);
         if self.store.is_full(batch.ktime_ns) && batch.ktime_ns >= self.next_file_ktime_ns {
             self.next_file();
         }
@@ -255,6 +286,7 @@ impl Writing {
             Err(error) => {
                 self.failing_since_ktime_ns.get_or_insert(self.closed_ktime_ns);
                 self.outcome.failed_blocks += 1;
+                self.shared.failed_blocks.store(self.outcome.failed_blocks, Ordering::Relaxed);
                 self.tell(&format!("cannot write {}: {error}", self.store.file().display()));
                 self.outcome.error = Some(error);
             }
@@ -272,7 +304,7 @@ impl Writing {
             self.outcome.files += 1;
             self.outcome.bytes += bytes;
             self.thinning.begin_file();
-            self.began_file.store(true, Ordering::Relaxed);
+            self.shared.began_file.store(true, Ordering::Relaxed);
         }
         if let Err(error) = began {
             self.next_file_ktime_ns = self.ktime_ns.saturating_add(TELL_EVERY_NS);

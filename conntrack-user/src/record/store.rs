@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,13 +28,15 @@ pub struct Store {
     header: Header,
     path: PathBuf,
     directory: Option<Directory>,
+    /// Somebody has removed the file: what is written to it goes nowhere.
+    is_removed: bool,
 }
 
 /// Held as long as the recording lasts.
 struct Directory {
     path: PathBuf,
     retention: Retention,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a recording cannot be begun or go on in another file.
@@ -78,7 +80,7 @@ impl Store {
         }
         let writer = Writer::new(file, &header).map_err(failed("write", path))?;
         remember(parent(path));
-        Ok(Self { writer, header, path: path.to_owned(), directory: None })
+        Ok(Self { writer, header, path: path.to_owned(), directory: None, is_removed: false })
     }
 
     /// Begins a recording in a directory, which is made if it is not there.
@@ -88,14 +90,11 @@ impl Store {
         header: Header,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        fs::create_dir_all(directory).map_err(failed("create", directory))?;
-        let at = directory.join(LOCK);
-        let held = options().create(true).open(&at).map_err(failed("open", &at))?;
-        lock(&held, directory)?;
-        let directory = Directory { path: directory.to_owned(), retention, _lock: held };
+        let held = locked(directory)?;
+        let directory = Directory { path: directory.to_owned(), retention, lock: held };
         let (name, path, writer) = directory.begin(&header, now)?;
         directory.remove_outdated(&name)?;
-        Ok(Self { writer, header, path, directory: Some(directory) })
+        Ok(Self { writer, header, path, directory: Some(directory), is_removed: false })
     }
 
     /// As [`Writer::push`].
@@ -111,6 +110,7 @@ impl Store {
     /// Closes the block and waits until all that was written so far would survive a power cut (`fdatasync`).
     pub fn sync(&mut self) -> io::Result<()> {
         let flushed = self.writer.flush();
+        self.is_removed = self.writer.sink().metadata().is_ok_and(|metadata| metadata.nlink() == 0);
         match self.writer.sink().sync_data() {
             // A pipe has no disk.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => flushed,
@@ -122,7 +122,8 @@ impl Store {
     pub fn is_full(&self, ktime_ns: u64) -> bool {
         let Some(Directory { retention, .. }) = &self.directory else { return false };
         let age = Duration::from_nanos(ktime_ns.saturating_sub(self.header.began_ktime_ns));
-        self.writer.bytes_written() >= retention.shard_bytes()
+        self.is_removed
+            || self.writer.bytes_written() >= retention.shard_bytes()
             || retention.shard_age().is_some_and(|shard_age| age >= shard_age)
     }
 
@@ -132,12 +133,16 @@ impl Store {
     /// If the new file cannot be made, the old one goes on. If it was made and [`file`](Self::file) is another one, only
     /// an old one could not be removed.
     pub fn next_file(&mut self, began_ktime_ns: u64, trust: Trust, now: Timestamp) -> Result<(), StoreError> {
-        let Some(directory) = &self.directory else { return Ok(()) };
+        let Some(directory) = &mut self.directory else { return Ok(()) };
         self.writer.flush().map_err(failed("write", &self.path))?;
         self.writer.sink().sync_data().map_err(failed("write", &self.path))?;
         let sequence = self.header.sequence + 1;
         let header = Header { sequence, began_ktime_ns, trust, ..self.header.clone() };
+        if self.is_removed {
+            directory.make_again()?;
+        }
         let (name, path, writer) = directory.begin(&header, now)?;
+        self.is_removed = false;
         (self.writer, self.header, self.path) = (writer, header, path);
         directory.remove_outdated(&name)
     }
@@ -164,6 +169,14 @@ impl Store {
 }
 
 impl Directory {
+    /// After somebody has removed it: the lock went with it.
+    fn make_again(&mut self) -> Result<(), StoreError> {
+        if self.lock.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
+            self.lock = locked(&self.path)?;
+        }
+        Ok(())
+    }
+
     /// The next file, under a name that is not taken.
     fn begin(&self, header: &Header, now: Timestamp) -> Result<(Name, PathBuf, Writer<File>), StoreError> {
         let mut later = 0;
@@ -211,6 +224,15 @@ impl Directory {
         }
         Ok(shards)
     }
+}
+
+/// Makes a directory unless it is there, and keeps others from recording to it.
+fn locked(directory: &Path) -> Result<File, StoreError> {
+    fs::create_dir_all(directory).map_err(failed("create", directory))?;
+    let at = directory.join(LOCK);
+    let held = options().create(true).open(&at).map_err(failed("open", &at))?;
+    lock(&held, directory)?;
+    Ok(held)
 }
 
 fn options() -> OpenOptions {

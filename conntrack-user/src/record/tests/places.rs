@@ -187,3 +187,20 @@ fn what_is_named_and_cannot_be_read_is_an_error_with_a_remedy() {
             && error("newer.ctw").contains("with the ctwatch that wrote it")
     );
 }
+
+#[test]
+fn a_directory_that_was_removed_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("recordings");
+    let retention = Retention { max_bytes: 64 << 20, max_age: None };
+    let mut store = Store::create_in(&place, retention, header(), Timestamp::UNIX_EPOCH).unwrap();
+    store.sync().unwrap();
+    assert!(!store.is_full(0));
+    fs::remove_dir_all(&place).unwrap();
+    store.sync().unwrap();
+    assert!(store.is_full(0), "what is written goes nowhere");
+    store.next_file(0, Trust::default(), Timestamp::UNIX_EPOCH).unwrap();
+    assert!(store.file().is_file() && !store.is_full(0));
+    let second = Store::create_in(&place, retention, header(), Timestamp::UNIX_EPOCH);
+    assert!(matches!(second, Err(StoreError::Taken(_))), "it is locked again");
+}
