@@ -6,6 +6,7 @@ mod failure;
 mod filtering;
 mod log;
 mod record;
+mod recording;
 mod replaying;
 mod report;
 mod session;
@@ -45,6 +46,7 @@ enum Command {
     Top(top::Args),
     Record(record::Args),
     Report(report::Args),
+    Daemon(daemon::Args),
 }
 
 /// Text for people or JSON for programs.
@@ -68,15 +70,23 @@ impl From<OutputFormat> for output::Format {
 /// Runs ctwatch; its exit code.
 pub fn main() -> ExitCode {
     memory::give_back();
-    log::init();
-    match Cli::try_parse().map_err(refused_by_clap).and_then(|cli| match cli.command {
+    match Cli::try_parse().map_err(refused_by_clap).and_then(|cli| run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    // The daemon's log is configured.
+    if !matches!(command, Command::Daemon(_)) {
+        log::init();
+    }
+    match command {
         Command::Watch(args) => watch::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
-    }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Command::Daemon(args) => daemon::run(&args),
     }
 }
 

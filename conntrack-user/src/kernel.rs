@@ -29,3 +29,4 @@ pub mod settings;
 pub mod source;
 mod sysctl;
 mod tracing_link;
+pub mod vitals;

@@ -23,7 +23,7 @@ pub mod web_config;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub use served::Served;
 pub use web_config::WebConfigError;
 
 use crate::kernel::inherited::Inherited;
+use crate::kernel::privilege;
 use site::Site;
 use web_config::WebConfig;
 
@@ -152,7 +153,6 @@ fn remedy(error: &io::Error) -> &'static str {
 /// What serves, until it is stopped or dropped.
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    web_config: Option<PathBuf>,
     site: Arc<Site>,
     stop: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -185,11 +185,17 @@ pub fn start(options: Options, board: Board) -> Result<Server, ServeError> {
     let thread = thread::Builder::new()
         .name("ctwatch-http".into())
         .spawn(move || {
+            if let Err(error) = privilege::drop_all_of_this_thread() {
+                tracing::error!(
+                    "the thread that serves HTTP cannot give up its privileges and serves nothing: {error}"
+                );
+                return;
+            }
             runtime.block_on(listening::serve(sockets, serving));
             runtime.shutdown_background();
         })
         .map_err(ServeError::Thread)?;
-    Ok(Server { addresses, web_config, site, stop, thread: Some(thread) })
+    Ok(Server { addresses, site, stop, thread: Some(thread) })
 }
 
 impl Server {
@@ -198,12 +204,10 @@ impl Server {
         &self.addresses
     }
 
-    /// Reads the web configuration again, and the certificates and keys it names. Connections stay: the next ones, and the
-    /// next requests, find what it says now. If it is wrong, what was read before stays in force.
-    pub fn reload(&self) -> Result<(), ServeError> {
-        if let Some(path) = &self.web_config {
-            self.site.set_web(WebConfig::read(path)?);
-        }
+    /// Reads the web configuration, perhaps another one, and the certificates and keys it names. Connections stay: the next
+    /// ones, and the next requests, find what it says now. If it is wrong, what was read before stays in force.
+    pub fn reload(&self, web_config: Option<&Path>) -> Result<(), ServeError> {
+        self.site.set_web(web_config.map_or_else(|| Ok(WebConfig::open()), WebConfig::read)?);
         Ok(())
     }
 

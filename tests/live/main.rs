@@ -6,6 +6,7 @@
 mod bootstrap;
 mod btf;
 mod causes;
+mod daemon;
 mod detach;
 mod edges;
 mod entries;
@@ -24,6 +25,7 @@ mod refusals;
 mod reload;
 mod resize;
 mod rings;
+mod soak;
 mod states;
 mod surroundings;
 mod top;

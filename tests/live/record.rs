@@ -251,10 +251,11 @@ fn records_until_the_power_is_cut() -> Result<()> {
 }
 
 /// A file system that is full soon.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(bytes: usize) -> Result<Self> {
+    /// Mounts one.
+    pub fn mount(bytes: usize) -> Result<Self> {
         let path = std::env::temp_dir().join("ctwatch-small-disk");
         fs::create_dir_all(&path)?;
         let options = std::ffi::CString::new(format!("size={bytes}"))?;
@@ -263,7 +264,8 @@ impl SmallDisk {
         Ok(Self(path))
     }
 
-    fn file(&self, name: &str) -> String {
+    /// A file on it.
+    pub fn file(&self, name: &str) -> String {
         Path::new(&self.0).join(name).display().to_string()
     }
 }

@@ -19,3 +19,4 @@ pub mod terminal;
 pub mod tool;
 pub mod twins;
 pub mod watcher;
+pub mod web;

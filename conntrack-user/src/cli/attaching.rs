@@ -7,7 +7,7 @@ use crate::{
     kernel::{attach, backend::BackendChoice},
 };
 
-use super::values;
+use super::{session::Needs, values};
 
 /// How to attach.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -38,21 +38,33 @@ pub struct AttachArgs {
     warn: u8,
 }
 
+/// What attaching takes, whoever said so.
+#[derive(Clone, Copy, Debug)]
+pub struct Attaching {
+    /// As the kernel room wants it.
+    pub options: attach::Options,
+    /// When a table counts as full.
+    pub thresholds: Thresholds,
+    /// Whether to wait for conntrack if it is not loaded yet.
+    pub wait: bool,
+}
+
 impl AttachArgs {
     /// When a table counts as full.
     pub fn thresholds(&self) -> Thresholds {
         Thresholds::warn_at(self.warn)
     }
 
-    /// As the kernel room wants it.
-    pub fn options(&self, read_mark: bool, read_tcp_state: bool) -> attach::Options {
-        attach::Options {
+    /// What the command line says, and what the command needs.
+    pub fn attaching(&self, needs: Needs) -> Attaching {
+        let options = attach::Options {
             backend: self.backend,
             entries_ring_bytes: self.entries_ring,
             incidents_ring_bytes: self.incidents_ring,
-            read_mark,
-            read_tcp_state,
+            read_mark: needs.mark,
+            read_tcp_state: needs.tcp_state,
             audit_ns: u64::try_from(self.audit.as_nanos()).unwrap_or(u64::MAX),
-        }
+        };
+        Attaching { options, thresholds: self.thresholds(), wait: self.wait }
     }
 }

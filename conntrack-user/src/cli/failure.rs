@@ -13,6 +13,8 @@ pub enum Failure {
     Shown,
     /// A mistake on the command line.
     Usage(String),
+    /// Mistakes in the daemon's configuration, a line each.
+    Configuration(String),
     /// The kernel or our privileges do not allow it.
     Attach(AttachError),
     /// Something failed while running.
@@ -27,6 +29,10 @@ impl Failure {
             Self::Shown => ExitCode::from(2),
             Self::Usage(mistake) => {
                 eprintln!("ctwatch: {mistake}; see `ctwatch help`");
+                ExitCode::from(2)
+            }
+            Self::Configuration(mistakes) => {
+                mistakes.lines().for_each(|mistake| eprintln!("ctwatch: {mistake}"));
                 ExitCode::from(2)
             }
             Self::Attach(error) => {

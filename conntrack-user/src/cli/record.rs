@@ -8,25 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bytes::BytesMut;
 use jiff::Timestamp;
-use zerocopy::IntoBytes as _;
 
 use crate::{
-    engine::{
-        Engine,
-        batch::Batch,
-        notice::Notice,
-        recorded::{AuditDone, Crossed},
-        snapshot::Attached,
-    },
-    kernel::{
-        host::{Host, host},
-        settings::Settings,
-    },
+    engine::{notice::Notice, snapshot::Attached},
     output::Format,
     record::{
-        Header, Retention, Store, StoreError, VERSION,
+        Retention, Store, StoreError,
         recorder::{Outcome, Recorder},
         thinning::Thinning,
     },
@@ -35,7 +23,8 @@ use crate::{
 use super::{
     attaching::AttachArgs,
     failure::Failure,
-    session::{Feed, Needs, Session},
+    recording::{Drained, Recording, header},
+    session::{Needs, Session},
     values,
 };
 
@@ -90,16 +79,13 @@ pub struct Args {
     attach: AttachArgs,
 }
 
-/// Time between two readings of the kernel's settings.
-const SETTINGS_EVERY_NS: u64 = 60_000_000_000;
-
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(file) = args.output.as_ref().filter(|file| !args.force && file.exists()) {
         return Err(StoreError::Exists(file.clone()).into());
     }
     let needs = Needs { tcp_state: args.entries, recording: true, ..Needs::default() };
-    let session = Session::attach(&args.attach, needs)?;
+    let session = Session::attach(&args.attach.attaching(needs), needs)?;
     let store = args.store(&session.attached)?;
     let mut out = BufWriter::new(io::stdout().lock());
     writeln!(out, "recording to {}", store.file().display())?;
@@ -108,20 +94,36 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let thinning = Thinning::new(args.entries, args.detail);
     let recorder = Recorder::start(store, thinning, session.attached.trust.clone())
         .context("start the thread that writes")?;
-    let mut tap = Tap::new(args, recorder, out);
+    let mut recording = Recording::new(recorder, args.entries, args.top.get(), args.interval);
+    let mut is_read = true;
     let ran = session.run(async |feed, engine| {
         args.duration.inspect(|limit| feed.end_after(*limit));
         while let Some(batch) = feed.next(engine).await {
-            tap.batch(feed, engine, &batch);
-            if !tap.recorder.is_writing() {
+            let mut drained = Drained::default();
+            // Nobody reads it any more: that is no reason not to record.
+            let mut told = if is_read { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) };
+            engine.apply(&batch, |notice| {
+                drained.note(&notice);
+                if told.is_ok() && is_worth_a_line(&notice) {
+                    told = Format::Text.notice(&mut out, &notice, batch.wall);
+                }
+            });
+            is_read &= told.and_then(|()| out.flush()).is_ok();
+            drained.add_rows(engine);
+            if recording.take(engine, &batch, &drained) {
+                feed.audit();
+            }
+            if !recording.is_writing() {
                 break;
             }
         }
-        tap.last(engine);
+        let mut drained = Drained::default();
+        engine.end_second_early();
+        drained.add_rows(engine);
+        recording.take_last(engine, &drained);
         Ok(())
     });
-    let Tap { recorder, mut out, .. } = tap;
-    let outcome = recorder.finish();
+    let outcome = recording.finish();
     let engine = ran?;
     Format::Text.summary(&mut out, &engine.summary())?;
     say(&mut out, &outcome)?;
@@ -131,7 +133,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 impl Args {
     fn store(&self, attached: &Attached) -> Result<Store, Failure> {
-        let header = self.header(attached);
+        let header = header(attached, self.entries, self.attach.thresholds());
         let created = match (&self.output, &self.dir) {
             (Some(file), _) => Store::create(file, self.force, header),
             (None, Some(dir)) => {
@@ -144,26 +146,6 @@ impl Args {
         };
         Ok(created?)
     }
-
-    fn header(&self, attached: &Attached) -> Header {
-        let Attached { ktime_ns, wall, ref trust } = *attached;
-        let Host { name, kernel, boot_id } = host();
-        Header {
-            version: VERSION,
-            session: format!("{boot_id}-{ktime_ns:x}"),
-            sequence: 1,
-            host: name,
-            kernel,
-            boot_id,
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            since_ktime_ns: ktime_ns,
-            wall_offset_ns: wall.offset_ns,
-            began_ktime_ns: ktime_ns,
-            trust: trust.clone(),
-            entries: self.entries,
-            thresholds: self.attach.thresholds(),
-        }
-    }
 }
 
 impl From<StoreError> for Failure {
@@ -172,109 +154,6 @@ impl From<StoreError> for Failure {
             StoreError::Exists(_) | StoreError::Taken(_) => Self::Usage(error.to_string()),
             StoreError::Io { .. } => Self::Runtime(error.into()),
         }
-    }
-}
-
-/// Between engine and recorder.
-struct Tap<W: Write> {
-    recorder: Recorder,
-    out: W,
-    /// Whether what is printed goes anywhere.
-    is_read: bool,
-    settings: Settings,
-    settings_ktime_ns: Option<u64>,
-    holders_ktime_ns: u64,
-    interval_ns: u64,
-    top: usize,
-    /// Whether records of entries are missing in the recording that only an audit makes good.
-    incomplete: bool,
-    entries: bool,
-}
-
-impl<W: Write> Tap<W> {
-    fn new(args: &Args, recorder: Recorder, out: W) -> Self {
-        Self {
-            recorder,
-            out,
-            is_read: true,
-            settings: Settings::new(),
-            settings_ktime_ns: None,
-            holders_ktime_ns: 0,
-            interval_ns: u64::try_from(args.interval.as_nanos()).unwrap_or(u64::MAX),
-            top: args.top.get(),
-            incomplete: false,
-            entries: args.entries,
-        }
-    }
-
-    fn batch(&mut self, feed: &Feed, engine: &mut Engine, batch: &Batch) {
-        let (mut added, mut urgent) = (Vec::new(), false);
-        // Nobody reads it any more: that is no reason not to record.
-        let mut told = if self.is_read { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) };
-        engine.apply(batch, |notice| {
-            match &notice {
-                Notice::Edge { netns, edge } => {
-                    added.extend_from_slice(Crossed::new(*netns, edge).as_bytes());
-                    urgent = true;
-                }
-                Notice::Audited(audited) => added.extend_from_slice(AuditDone::new(audited).as_bytes()),
-                _ => {}
-            }
-            if told.is_ok() && is_worth_a_line(&notice) {
-                told = Format::Text.notice(&mut self.out, &notice, batch.wall);
-            }
-        });
-        self.is_read &= told.and_then(|()| self.out.flush()).is_ok();
-        if self.recorder.began_file() {
-            self.begin_file();
-        }
-        self.added(engine, batch.ktime_ns, &mut added);
-        let taken = self.recorder.offer(batch, &added, urgent);
-        self.incomplete |= !taken && self.entries;
-        if taken && std::mem::take(&mut self.incomplete) {
-            feed.audit();
-        }
-    }
-
-    /// What the engine knows that no record of the rings says.
-    fn added(&mut self, engine: &mut Engine, ktime_ns: u64, added: &mut Vec<u8>) {
-        engine.pictures().iter().for_each(|row| added.extend_from_slice(row.as_bytes()));
-        engine.netns_seconds().iter().for_each(|row| added.extend_from_slice(row.as_bytes()));
-        if ktime_ns.saturating_sub(self.holders_ktime_ns) >= self.interval_ns {
-            self.holders_ktime_ns = ktime_ns;
-            engine.holders_rows(self.top).iter().for_each(|row| added.extend_from_slice(row.as_bytes()));
-        }
-        if self.settings_ktime_ns.is_none_or(|last| ktime_ns.saturating_sub(last) >= SETTINGS_EVERY_NS) {
-            self.settings_ktime_ns = Some(ktime_ns);
-            let mut settings = BytesMut::new();
-            self.settings.read(ktime_ns, &mut settings);
-            added.extend_from_slice(&settings);
-        }
-    }
-
-    /// A file is to be read without those before it: all is told again, and the table is walked.
-    fn begin_file(&mut self) {
-        self.settings = Settings::new();
-        (self.settings_ktime_ns, self.holders_ktime_ns) = (None, 0);
-        self.incomplete |= self.entries;
-    }
-
-    /// The end of what was going on.
-    fn last(&mut self, engine: &mut Engine) {
-        engine.end_second_early();
-        let summary = engine.summary();
-        let last = Batch {
-            ktime_ns: summary.ktime_ns,
-            wall: summary.wall,
-            entries: bytes::Bytes::new(),
-            incidents: bytes::Bytes::new(),
-            totals: None,
-            trust: None,
-        };
-        self.holders_ktime_ns = 0;
-        let mut added = Vec::new();
-        self.added(engine, last.ktime_ns, &mut added);
-        self.recorder.offer_last(&last, &added);
     }
 }
 

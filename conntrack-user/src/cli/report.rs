@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{
+    ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use ipnet::IpNet;
 
 use crate::{
@@ -26,7 +29,7 @@ use crate::{
     },
 };
 
-use super::{OutputFormat, failure::Failure, top, values, what_if};
+use super::{OutputFormat, daemon, failure::Failure, top, values, what_if};
 use kept::{Kept, Tables};
 use reading::Recordings;
 
@@ -37,8 +40,13 @@ use reading::Recordings;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Recordings, or directories of them
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "from_daemon", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// What the daemon of this host has recorded, also while it runs: days in aggregate, or the last minutes with every entry
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "aggregate",
+        value_name = "WHICH", conflicts_with = "files")]
+    from_daemon: Option<OfDaemon>,
 
     /// Text, or JSON as one object
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -71,6 +79,15 @@ pub struct Args {
 
     #[command(flatten)]
     at: AtArgs,
+}
+
+/// One of the daemon's two recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OfDaemon {
+    /// Days, a row a second.
+    Aggregate,
+    /// Minutes, every entry.
+    Detail,
 }
 
 /// What is looked at; totals count nothing else.
@@ -125,7 +142,13 @@ fn cause() -> impl TypedValueParser<Value = Cause> {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let recordings = Recordings::find(&args.files)?;
+    let recordings = match args.from_daemon {
+        Some(which) => Recordings::find(&[daemon::recording(match which {
+            OfDaemon::Aggregate => daemon::AGGREGATE,
+            OfDaemon::Detail => daemon::DETAIL,
+        })?])?,
+        None => Recordings::find(&args.files)?,
+    };
     if let Some(changes) = &args.what_if {
         let mut out = BufWriter::new(io::stdout().lock());
         return Ok(what_if::run(recordings.files(), changes, args.output.into(), &mut out)?);

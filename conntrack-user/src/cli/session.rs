@@ -16,13 +16,12 @@ use crate::{
         snapshot::Attached,
     },
     kernel::{
-        attach,
         error::AttachError,
         source::{Source, Started},
     },
 };
 
-use super::{attaching::AttachArgs, failure::Failure, replaying::Player};
+use super::{attaching::Attaching, failure::Failure, replaying::Player};
 
 /// Attached and counting, or about to replay what once was.
 pub struct Session {
@@ -48,21 +47,25 @@ pub struct Needs {
 
 impl Session {
     /// Attaches and starts to drain. From here on a signal ends the run in order.
-    pub fn attach(args: &AttachArgs, needs: Needs) -> Result<Self, Failure> {
+    pub fn attach(attaching: &Attaching, needs: Needs) -> Result<Self, Failure> {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         let mut signals = runtime.block_on(async { Signals::listen() })?;
-        let options = args.options(needs.mark, needs.tcp_state);
-        let source = runtime.block_on(wait_and_start(&options, args.wait, &mut signals))?;
+        let source = runtime.block_on(wait_and_start(attaching, &mut signals))?;
         let Started { ktime_ns, wall, trust, audits: _ } = source.started.clone();
         let engine = Engine::new(Config {
-            thresholds: args.thresholds(),
+            thresholds: attaching.thresholds,
             live_view: needs.live_view,
             for_recording: needs.recording,
             ..Config::new(ktime_ns, wall, trust.clone())
         });
         let feed = Feed { origin: Origin::Live(source), signals, end: None, stopping: false };
         Ok(Self { attached: Attached { ktime_ns, wall, trust }, engine, feed, runtime })
+    }
+
+    /// What comes when SIGHUP does. Before, it ends the program.
+    pub fn hangups(&self) -> Result<Signal> {
+        self.runtime.block_on(async { signal(SignalKind::hangup()) }).context("listen for SIGHUP")
     }
 
     /// Begins to replay. From here on a signal ends the run in order.
@@ -211,15 +214,11 @@ async fn at(time: Option<Instant>) {
 }
 
 /// Starts a source, if need be once conntrack is there.
-async fn wait_and_start(
-    options: &attach::Options,
-    wait: bool,
-    signals: &mut Signals,
-) -> Result<Source, Failure> {
+async fn wait_and_start(attaching: &Attaching, signals: &mut Signals) -> Result<Source, Failure> {
     let mut said = false;
     loop {
-        match Source::start(options) {
-            Err(error @ AttachError::ConntrackAbsent) if wait => {
+        match Source::start(&attaching.options) {
+            Err(error @ AttachError::ConntrackAbsent) if attaching.wait => {
                 if !said {
                     eprintln!("ctwatch: {error}; waiting for it");
                     said = true;

@@ -121,7 +121,7 @@ impl Args {
                 self.can_be_told_by(&player)?;
                 Session::replay(player, needs)
             }
-            None => Session::attach(&self.attach, needs),
+            None => Session::attach(&self.attach.attaching(needs), needs),
         }
     }
 

@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let filter = args.filter.filter()?;
     let Some(players) = args.replay.sessions(None)? else {
         let needs = Needs { mark: filter.mark.is_some(), ..Needs::default() };
-        return watch(args, Session::attach(&args.attach, needs)?, filter);
+        return watch(args, Session::attach(&args.attach.attaching(needs), needs)?, filter);
     };
     if args.all && players.iter().any(|player| !player.has_entries()) {
         eprintln!("ctwatch: new and freed entries are not in a recording made without --entries");

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::fs::fstat;
 use tracing_subscriber::{
-    EnvFilter, Registry, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Registry, fmt::format, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
 
 use super::config;
@@ -38,8 +38,16 @@ pub fn init(log: &config::Log) -> Result<Log> {
             .with_syslog_identifier("ctwatch".to_owned());
         registry.with(journal).try_init()?;
     } else {
-        let lines =
-            tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        // The fields are in the words too; by themselves they are for the journal.
+        let words = format::debug_fn(|out, field, value| match field.name() {
+            "message" => write!(out, "{value:?}"),
+            _ => Ok(()),
+        });
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .fmt_fields(words);
         registry.with(lines).try_init()?;
     }
     Ok(Log { filter: handle })

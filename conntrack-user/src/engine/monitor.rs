@@ -236,6 +236,11 @@ impl Engine {
         }
     }
 
+    /// The saturation of a network namespace that lasts, else the last one.
+    pub fn last_episode(&self, netns: u32) -> Option<Arc<Episode>> {
+        self.episodes().into_iter().rev().find(|episode| episode.netns == netns)
+    }
+
     fn totals(&self) -> Totals {
         snapshot::greater(&self.own, &self.kernel)
     }

@@ -21,7 +21,7 @@ use crate::engine::statistics::{Comparison, StatisticsRow};
 use crate::engine::tuple::Connection;
 use episode::{episode, source_entries};
 
-pub use http::{More, episodes, mistake, ready, refusals};
+pub use http::{More, episodes, mistake, occasion, ready, refusals};
 pub use report::{around, object, report};
 pub use top::top;
 

@@ -26,6 +26,8 @@ pub struct Scrape {
     pub sources: TopSources,
     /// What the daemon knows of itself.
     pub own: Own,
+    /// What is shown besides.
+    pub options: Options,
 }
 
 /// What is shown besides.

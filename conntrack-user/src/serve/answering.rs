@@ -23,7 +23,7 @@ use super::served::Refused;
 use super::site::Site;
 use super::web_config::Verdict;
 use crate::output::json;
-use crate::output::metrics::Scrape;
+use crate::output::metrics::{Exposition, Scrape, families};
 
 /// No request needs a body; what is not larger is left unread.
 const LARGEST_BODY: u64 = 4096;
@@ -233,7 +233,7 @@ impl Asked<'_> {
         let began = Instant::now();
         let accept = self.request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let reply = self.fresh(|posted| {
-            let (kind, text) = exposition(accept.unwrap_or_default(), &posted.scrape);
+            let (kind, text) = exposition(accept, &posted.scrape);
             Reply::new(StatusCode::OK, kind, text)
         });
         if reply.status == StatusCode::OK && self.request.method() == Method::GET {
@@ -331,11 +331,7 @@ fn json_reply(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Reply 
 }
 
 /// The text of a scrape and its kind, as the client would rather have it.
-fn exposition(accept: &str, scrape: &Scrape) -> (&'static str, String) {
-    let _ = accept;
-    let text = format!(
-        "# HELP ctwatch_entries Entries in the live table.\n# TYPE ctwatch_entries gauge\nctwatch_entries {}\n",
-        scrape.snapshot.entries
-    );
-    ("text/plain; version=0.0.4; charset=utf-8", text)
+fn exposition(accept: Option<&str>, scrape: &Scrape) -> (&'static str, String) {
+    let exposition = Exposition::negotiate(accept);
+    (exposition.content_type(), exposition.encode(&families(scrape, &scrape.options)))
 }

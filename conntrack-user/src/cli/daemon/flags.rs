@@ -1,10 +1,6 @@
 //! Flags of `ctwatch daemon`: one for every key of the configuration, made from its table, and a few besides.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{env, path::PathBuf, sync::LazyLock};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
@@ -49,11 +45,6 @@ impl Flags {
             variables: env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect(),
             flags: self.values.clone(),
         })
-    }
-
-    /// The file that was named, or the one that is read if it is there.
-    pub fn file(&self) -> &Path {
-        self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
     }
 }
 

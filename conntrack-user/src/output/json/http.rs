@@ -59,6 +59,24 @@ pub fn refusals(
     write_line(out, &refusals)
 }
 
+/// Writes what the program run on saturation is told.
+pub fn occasion(
+    out: &mut impl Write,
+    edge: &'static str,
+    host: &str,
+    it: &Episode,
+    netns_name: Option<&str>,
+    wall: WallClock,
+) -> io::Result<()> {
+    let occasion = schema::Occasion {
+        edge,
+        host: host.to_owned(),
+        netns_name: netns_name.map(ToOwned::to_owned),
+        episode: episode(it, wall),
+    };
+    write_line(out, &occasion)
+}
+
 /// Writes what is wrong with a request.
 pub fn mistake(out: &mut impl Write, error: String) -> io::Result<()> {
     write_line(out, &schema::Mistake { error })

@@ -1,6 +1,7 @@
 //! What the daemon knows of itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The daemon's own numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +41,16 @@ pub struct Durations {
     pub sum_ns: u64,
     /// The longest.
     pub max_ns: u64,
+}
+
+impl Durations {
+    /// It was done once more.
+    pub fn add(&mut self, took: Duration) {
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.number += 1;
+        self.sum_ns = self.sum_ns.saturating_add(took_ns);
+        self.max_ns = self.max_ns.max(took_ns);
+    }
 }
 
 /// One flight recorder.

@@ -8,7 +8,7 @@ use conntrack_common::{
 };
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{Durations, Hook, Own, Recording, Scrape};
+use super::{Durations, Hook, Options, Own, Recording, Scrape};
 use crate::engine::batch::{Batch, WallClock};
 use crate::engine::query::Query;
 use crate::engine::snapshot::Trust;
@@ -51,7 +51,12 @@ impl Gateway {
     pub fn scrape(&mut self) -> Scrape {
         self.pass_second();
         let sources = self.engine.top_sources(&mut self.chooser, self.names);
-        Scrape { snapshot: self.engine.snapshot(), sources, own: own(self.second) }
+        Scrape {
+            snapshot: self.engine.snapshot(),
+            sources,
+            own: own(self.second),
+            options: Options::default(),
+        }
     }
 
     fn pass_second(&mut self) {

@@ -1,8 +1,8 @@
-//! What only the daemon's HTTP interface says.
+//! What only the daemon says: over HTTP, and to the program it runs on saturation.
 
 use serde::Serialize;
 
-use super::Refused;
+use super::{Episode, Refused};
 use crate::output::time::Rfc3339;
 
 /// `/readyz`.
@@ -44,4 +44,17 @@ pub struct Refusals {
 pub struct Mistake {
     /// One sentence.
     pub error: String,
+}
+
+/// What the program run on saturation reads on its standard input.
+#[derive(Debug, Serialize)]
+pub struct Occasion {
+    /// What happened: `evicting`, `refusing` or `recovered`.
+    pub edge: &'static str,
+    /// The name of the host.
+    pub host: String,
+    /// The network namespace's name; null if it has none.
+    pub netns_name: Option<String>,
+    /// The saturation as it is by now, with who held the table when it began.
+    pub episode: Episode,
 }

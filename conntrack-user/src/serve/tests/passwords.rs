@@ -74,10 +74,10 @@ fn users_change_with_the_file_and_connections_stay() {
     };
     assert_eq!((status("one"), status("two")), (200, 401));
     write(folder.path(), &[("two", "right")]);
-    server.reload().expect("it is right");
+    server.reload(Some(&folder.path().join("web.yml"))).expect("it is right");
     assert_eq!((status("one"), status("two")), (401, 200), "what was known is forgotten");
     std::fs::write(folder.path().join("web.yml"), "basic_auth_users:\n  three: no hash\n").expect("written");
-    let error = server.reload().expect_err("it is wrong").to_string();
+    let error = server.reload(Some(&folder.path().join("web.yml"))).expect_err("it is wrong").to_string();
     assert!(error.contains("web.yml:2: ") && error.contains("not a bcrypt hash"), "{error}");
     assert_eq!((status("two"), status("three")), (200, 401), "the old one is in force");
 }

@@ -12,11 +12,11 @@ use crate::engine::sources::{Rates, Sums};
 use crate::engine::table::Key;
 use crate::engine::testing::{self, S, WALL, audited_story};
 use crate::engine::top_sources::TopSources;
-use crate::output::metrics::{Own, Scrape};
+use crate::output::metrics::{Options, Own, Scrape};
 
 /// What puts on the board.
 pub fn scrape(snapshot: Snapshot) -> Scrape {
-    Scrape { snapshot, sources: TopSources::default(), own: Own::default() }
+    Scrape { snapshot, sources: TopSources::default(), own: Own::default(), options: Options::default() }
 }
 
 pub fn story() -> (Snapshot, Vec<Notice>) {

@@ -135,15 +135,15 @@ fn a_new_certificate_is_taken_and_connections_stay() {
     keep();
     write(folder.path(), &authority, "new.example");
     assert_eq!(get_over(open(address, "old.example", config())).status, 200, "not before it is told");
-    server.reload().expect("it is right");
+    server.reload(Some(&folder.path().join("web.yml"))).expect("it is right");
     assert_eq!(get_over(open(address, "new.example", config())).status, 200);
     assert_eq!(get_over(open(address, "old.example", config())).status, 0);
     keep();
     fs::write(folder.path().join("key.pem"), authority.sign("other.example").1).expect("it is written");
-    let error = server.reload().expect_err("they do not fit").to_string();
+    let error = server.reload(Some(&folder.path().join("web.yml"))).expect_err("they do not fit").to_string();
     assert!(error.contains("web.yml") && error.contains("cert_file"), "{error}");
     fs::remove_file(folder.path().join("cert.pem")).expect("it goes");
-    let error = server.reload().expect_err("it is gone").to_string();
+    let error = server.reload(Some(&folder.path().join("web.yml"))).expect_err("it is gone").to_string();
     assert!(error.contains("cert.pem"), "{error}");
     assert_eq!(get_over(open(address, "new.example", config())).status, 200, "the old one is in force");
     keep();
@@ -162,7 +162,7 @@ fn clients_show_their_certificate() {
         || (ask(Some(authority.sign("prometheus"))), ask(None), ask(Some(stranger.sign("prometheus"))));
     assert_eq!(statuses(), (200, 0, 0));
     configured(folder.path(), "  client_ca_file: ca.pem\n  client_auth_type: VerifyClientCertIfGiven\n");
-    server.reload().expect("it is right");
+    server.reload(Some(&folder.path().join("web.yml"))).expect("it is right");
     assert_eq!(statuses(), (200, 200, 0));
 }
 
