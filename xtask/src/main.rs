@@ -7,6 +7,7 @@ mod guest;
 mod host;
 mod power_cut;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Run a command in a virtual machine with a given kernel.
     Vm(vm::Args),
+    /// Run the daemon under weeks of a gateway's traffic in minutes, and look whether it grows.
+    Soak(soak::Args),
     /// Show ctwatch at work on a gateway that is driven into saturation.
     Demo(demo::Args),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -15,8 +15,9 @@ use crate::host::{packages, toolchain};
 const GUEST_PACKAGES: [&str; 8] =
     ["iproute2", "nftables", "conntrack", "bpftool", "tmux", "kmod", "xz-utils", "zstd"];
 
-/// Programs that tests hold ctwatch's output against: a browser that needs no screen.
-const TOOL_PACKAGES: [&str; 1] = ["chromium-headless-shell"];
+/// Programs that tests hold ctwatch's output against: a browser that needs no screen, Prometheus with its promtool, and
+/// what looks at units.
+const TOOL_PACKAGES: [&str; 3] = ["chromium-headless-shell", "prometheus", "systemd"];
 
 /// Options of the task.
 #[derive(clap::Args)]

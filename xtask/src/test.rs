@@ -11,13 +11,16 @@ use crate::check;
 use crate::guest::{Guest, Kernel, KernelName};
 use crate::host::cache::Cache;
 use crate::host::cargo::cargo;
-use crate::host::process::inherit;
+use crate::host::process::{inherit, which};
 use crate::host::progress::seconds;
 use crate::power_cut;
 use crate::setup::{self, Needs, skippable};
 
 /// Long enough for the heaviest run, the one with a million entries, on a machine that is slow besides.
 const LIVE_LIMIT: Duration = Duration::from_secs(1200);
+
+/// The guest in which a Prometheus scrapes the daemon: one is enough, it has 50 MB.
+const WITH_PROMETHEUS: KernelName = KernelName::V6_12;
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -119,7 +122,13 @@ fn run_live(
     command.extend(args.filter.clone());
     report.step(&step, || {
         eprintln!("booting Linux {} in QEMU", kernel.release);
-        let outcome = Guest::new(cache, kernel)
+        let mut guest = Guest::new(cache, kernel);
+        if name == WITH_PROMETHEUS
+            && let Some(prometheus) = which("prometheus")
+        {
+            guest = guest.file(prometheus, "prometheus");
+        }
+        let outcome = guest
             .limit(LIVE_LIMIT)
             .file(ctwatch, Executable::Ctwatch.name())
             .file(live, Executable::Live.name())
