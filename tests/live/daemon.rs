@@ -140,14 +140,7 @@ fn all_it_says_of_a_saturation_is_what_the_kernel_counted() -> Result<()> {
             program.display()
         ),
     )?;
-    let before = lab.stats()?;
-    let mut player = Player::start(&lab.gateway, &scenario)?;
-    for phase in &scenario.phases {
-        player.play(phase, || Ok(()))?;
-    }
-    player.finish()?;
-    lab.settle()?;
-    let kernel = lab.stats()?.since(&before);
+    let kernel = lab.play(&scenario)?;
     let netns = format!("netns=\"{}\"", lab.inum());
 
     let metrics = daemon.metrics_when("ctwatch_refused_total", &[&netns], kernel.refused() as f64)?;
@@ -258,14 +251,7 @@ fn prometheus_reads_what_the_kernel_counted() -> Result<()> {
     let lab = Lab::new(scenario.max, scenario.buckets)?;
     let daemon = Daemon::start("prometheus", "[recording]\ndir = \"\"\n[metrics]\nnode_exporter = true\n")?;
     let prometheus = Prometheus::start(&daemon.folder)?;
-    let before = lab.stats()?;
-    let mut player = Player::start(&lab.gateway, &scenario)?;
-    for phase in &scenario.phases {
-        player.play(phase, || Ok(()))?;
-    }
-    player.finish()?;
-    lab.settle()?;
-    let kernel = lab.stats()?.since(&before);
+    let kernel = lab.play(&scenario)?;
     let of = |name: &str| format!("sum({name}{{netns=\"{}\"}})", lab.inum());
     prometheus.wait_for(&of("ctwatch_refused_total"), kernel.refused() as f64)?;
     prometheus.wait_for(&of("ctwatch_source_refused_total"), kernel.refused() as f64)?;

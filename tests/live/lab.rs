@@ -10,6 +10,8 @@ use conntrack_tests::flood::Flood;
 use conntrack_tests::gateway::{Gateway, Limits, Router};
 use conntrack_tests::kernel::{self, Stats};
 use conntrack_tests::netns::{Netns, write_sysctl};
+use conntrack_tests::player::Player;
+use conntrack_tests::scenario::Scenario;
 use conntrack_tests::watcher::{Ended, number};
 use serde_json::Value;
 
@@ -83,6 +85,18 @@ impl Lab {
     /// `nf_conntrack_count` of the router.
     pub fn count(&self) -> Result<u64> {
         kernel::count(&self.gateway.router)
+    }
+
+    /// Plays a scenario to its end; what the kernel counted meanwhile.
+    pub fn play(&self, scenario: &Scenario) -> Result<Stats> {
+        let before = self.stats()?;
+        let mut player = Player::start(&self.gateway, scenario)?;
+        for phase in &scenario.phases {
+            player.play(phase, || Ok(()))?;
+        }
+        player.finish()?;
+        self.settle()?;
+        Ok(self.stats()?.since(&before))
     }
 
     /// Waits until what was sent has passed the router: a burst may be worked off after it was sent.

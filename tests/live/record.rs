@@ -73,15 +73,8 @@ fn a_recording_says_what_kernel_and_sender_say() -> Result<()> {
     let folder = Folder::new("recording")?;
     let (thin, whole) = (folder.file("thin.ctw"), folder.file("whole.ctw"));
     let recorders = [record(&["-o", &thin])?, record(&["--entries", "-o", &whole])?];
-    let before = lab.stats()?;
     let begun = monotonic_ns();
-    let mut player = Player::start(&lab.gateway, &scenario)?;
-    for phase in &scenario.phases {
-        player.play(phase, || Ok(()))?;
-    }
-    player.finish()?;
-    lab.settle()?;
-    let kernel = lab.stats()?.since(&before);
+    let kernel = lab.play(&scenario)?;
     let until = monotonic_ns();
     for (recorder, file) in recorders.into_iter().zip([&thin, &whole]) {
         let live = recorder.stop(Signal::INT)?;

@@ -20,31 +20,24 @@ pub fn log(notice: &Notice, name: impl Fn(u32) -> Option<String>) {
             let (state, was) = (edge.state.as_str(), edge.was.as_str());
             let Level { count, max } = edge.level;
             let shown = level(edge.level);
+            // A line's severity is part of its place in the code.
+            macro_rules! line {
+                ($severity:ident) => {
+                    tracing::$severity!(
+                        event = "edge",
+                        netns,
+                        name,
+                        state,
+                        was,
+                        count,
+                        max,
+                        "{name}: {state}, {shown}"
+                    )
+                };
+            }
             match edge.state {
-                State::Evicting | State::Refusing => {
-                    tracing::warn!(
-                        event = "edge",
-                        netns,
-                        name,
-                        state,
-                        was,
-                        count,
-                        max,
-                        "{name}: {state}, {shown}"
-                    );
-                }
-                State::Pressure | State::Recovered | State::Ok => {
-                    tracing::info!(
-                        event = "edge",
-                        netns,
-                        name,
-                        state,
-                        was,
-                        count,
-                        max,
-                        "{name}: {state}, {shown}"
-                    );
-                }
+                State::Evicting | State::Refusing => line!(warn),
+                State::Pressure | State::Recovered | State::Ok => line!(info),
             }
         }
         Notice::Lost(Lost { ktime_ns: _, entries, incidents, unmatched }) => tracing::warn!(
