@@ -329,7 +329,15 @@ fn it_outlives_conntrack() -> Result<()> {
         println!("skipped: conntrack cannot be unloaded here");
         return Ok(());
     };
-    let daemon = Daemon::start("outlives", "[attach]\nbackend = \"kprobe\"\n[recording]\ndir = \"\"\n")?;
+    modules.unload()?;
+    let folder = Folder::new("outlives")?;
+    let watcher = Daemon::run(&folder, "[attach]\nbackend = \"kprobe\"\n[recording]\ndir = \"\"\n")?;
+    let daemon = Daemon { watcher, folder };
+    daemon.wait_for_log("waiting for it")?;
+    daemon.watcher.signal(Signal::HUP)?;
+    assert_eq!(web::get(ADDRESS, "/readyz")?.status, 503);
+    modules.load()?;
+    daemon.wait_until_ready()?;
     modules.unload()?;
     daemon.wait_for_log("conntrack is gone")?;
     daemon.metrics_when("ctwatch_conntrack_absent", &[], 1.0)?;

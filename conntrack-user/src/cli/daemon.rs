@@ -16,7 +16,7 @@ use crate::{
         log,
         notify::Notify,
     },
-    kernel::{inherited, privilege},
+    kernel::{error::AttachError, inherited, privilege},
     serve::{self, Board, Listen, Server},
 };
 
@@ -27,7 +27,7 @@ use super::{
 };
 use flags::Flags;
 pub use flight::{AGGREGATE, DETAIL};
-use monitor::Monitor;
+use monitor::{Monitor, Outlets};
 
 /// Watch continuously: metrics and health over HTTP, a recording of the recent past, a program run on saturation
 ///
@@ -51,7 +51,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let config = loaded.config;
     let log = log::init(&config.log)?;
-    let notify = Notify::from_environment().context("find the socket of systemd that NOTIFY_SOCKET names")?;
+    let mut notify =
+        Notify::from_environment().context("find the socket of systemd that NOTIFY_SOCKET names")?;
     let board = Board::new();
     let server = serve(&config, board.clone())?;
     let hook =
@@ -60,22 +61,35 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         tcp_state: config.recording.dir.is_some(),
         live_view: true,
         recording: true,
+        hangups: true,
         ..Needs::default()
     };
-    let session = Session::attach(&attaching(&config.attach, needs), needs)?;
+    let mut session =
+        Session::attach_or_wait(&attaching(&config.attach, needs), needs, waiting(&mut notify))?;
     // The thread that drains has what it needs; what is started from here on, and this thread itself, need nothing.
     privilege::guard_memory().context("guard the memory of this process")?;
     privilege::drop_all_of_this_thread().context("give up privileges")?;
-    let hangups = session.hangups()?;
-    let attached = session.attached.clone();
-    let mut monitor = Monitor::new(args.flags.clone(), config, &attached, board, server, hook, log, notify);
-    let ran = session.run(async |feed, engine| {
+    let hangups = session.hangups().context("SIGHUP is listened for")?;
+    let outlets = Outlets { board, server, hook, log, notify };
+    let mut monitor = Monitor::new(args.flags.clone(), config, &session.attached, outlets);
+    session.run(async |feed, engine| {
         monitor.run(feed, engine, hangups).await;
         Ok(())
-    });
-    monitor.end();
-    ran?;
+    })?;
     Ok(())
+}
+
+/// To a service manager a daemon that waits for conntrack is as ready as it can be, and alive.
+fn waiting(notify: &mut Notify) -> impl FnMut(&AttachError) {
+    let mut said = false;
+    move |error| {
+        if !std::mem::replace(&mut said, true) {
+            tracing::warn!(event = "waiting", "{error}; waiting for it");
+            notify.status(&format!("{error}; waiting for it"));
+            notify.ready();
+        }
+        notify.alive();
+    }
 }
 
 /// The directory that the daemon of this host records to, by its configuration: [`DETAIL`] or [`AGGREGATE`].

@@ -43,15 +43,31 @@ pub struct Needs {
     pub live_view: bool,
     /// Whether it is kept what a recording has beside the records of the rings.
     pub recording: bool,
+    /// Whether SIGHUP does not end the run.
+    pub hangups: bool,
 }
 
 impl Session {
     /// Attaches and starts to drain. From here on a signal ends the run in order.
     pub fn attach(attaching: &Attaching, needs: Needs) -> Result<Self, Failure> {
+        let mut said = false;
+        Self::attach_or_wait(attaching, needs, |error| {
+            if !std::mem::replace(&mut said, true) {
+                eprintln!("ctwatch: {error}; waiting for it");
+            }
+        })
+    }
+
+    /// The same; while there is no conntrack and it is waited for, `waiting` is called five times a second.
+    pub fn attach_or_wait(
+        attaching: &Attaching,
+        needs: Needs,
+        waiting: impl FnMut(&AttachError),
+    ) -> Result<Self, Failure> {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-        let mut signals = runtime.block_on(async { Signals::listen() })?;
-        let source = runtime.block_on(wait_and_start(attaching, &mut signals))?;
+        let mut signals = runtime.block_on(async { Signals::listen(needs.hangups) })?;
+        let source = runtime.block_on(wait_and_start(attaching, &mut signals, waiting))?;
         let Started { ktime_ns, wall, trust, audits: _ } = source.started.clone();
         let engine = Engine::new(Config {
             thresholds: attaching.thresholds,
@@ -63,16 +79,16 @@ impl Session {
         Ok(Self { attached: Attached { ktime_ns, wall, trust }, engine, feed, runtime })
     }
 
-    /// What comes when SIGHUP does. Before, it ends the program.
-    pub fn hangups(&self) -> Result<Signal> {
-        self.runtime.block_on(async { signal(SignalKind::hangup()) }).context("listen for SIGHUP")
+    /// Each SIGHUP that has come or comes, if they were asked for; else it ends the program.
+    pub fn hangups(&mut self) -> Option<Signal> {
+        self.feed.signals.hangup.take()
     }
 
     /// Begins to replay. From here on a signal ends the run in order.
     pub fn replay(player: Player, needs: Needs) -> Result<Self, Failure> {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-        let signals = runtime.block_on(async { Signals::listen() })?;
+        let signals = runtime.block_on(async { Signals::listen(false) })?;
         let config = player.config();
         let attached =
             Attached { ktime_ns: config.since_ktime_ns, wall: config.wall, trust: config.trust.clone() };
@@ -214,15 +230,15 @@ async fn at(time: Option<Instant>) {
 }
 
 /// Starts a source, if need be once conntrack is there.
-async fn wait_and_start(attaching: &Attaching, signals: &mut Signals) -> Result<Source, Failure> {
-    let mut said = false;
+async fn wait_and_start(
+    attaching: &Attaching,
+    signals: &mut Signals,
+    mut waiting: impl FnMut(&AttachError),
+) -> Result<Source, Failure> {
     loop {
         match Source::start(&attaching.options) {
             Err(error @ AttachError::ConntrackAbsent) if attaching.wait => {
-                if !said {
-                    eprintln!("ctwatch: {error}; waiting for it");
-                    said = true;
-                }
+                waiting(&error);
             }
             outcome => return Ok(outcome?),
         }
@@ -236,21 +252,24 @@ async fn wait_and_start(attaching: &Attaching, signals: &mut Signals) -> Result<
 /// Time between two looks whether conntrack is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The signals that ask for the end.
+/// The signals that ask for the end, and perhaps those that ask for a reload.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    fn listen() -> Result<Self> {
+    fn listen(hangups: bool) -> Result<Self> {
+        let hangup = hangups.then(|| signal(SignalKind::hangup())).transpose();
         Ok(Self {
+            hangup: hangup.context("listen for SIGHUP")?,
             interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
         })
     }
 
-    /// Waits for one of them.
+    /// Waits for one that asks for the end.
     async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -46,11 +46,7 @@ pub struct Monitor {
     flags: Flags,
     config: Config,
     host: String,
-    board: Board,
-    server: Option<Server>,
-    hook: Hook,
-    log: Log,
-    notify: Notify,
+    out: Outlets,
     flight: Flight,
     chooser: Chooser,
     own: Own,
@@ -60,43 +56,41 @@ pub struct Monitor {
     names: HashMap<u32, String>,
 }
 
+/// Whom it tells, recordings aside. They end when it is dropped.
+pub struct Outlets {
+    /// What HTTP shows.
+    pub board: Board,
+    /// Who shows it, if anybody.
+    pub server: Option<Server>,
+    /// The program that is run on saturation.
+    pub hook: Hook,
+    /// The daemon's log.
+    pub log: Log,
+    /// systemd.
+    pub notify: Notify,
+}
+
 impl Monitor {
     /// Everything is started, nothing has come yet.
-    #[expect(clippy::too_many_arguments, reason = "it is where all of them meet")]
-    pub fn new(
-        flags: Flags,
-        config: Config,
-        attached: &Attached,
-        board: Board,
-        server: Option<Server>,
-        hook: Hook,
-        log: Log,
-        notify: Notify,
-    ) -> Self {
+    pub fn new(flags: Flags, config: Config, attached: &Attached, out: Outlets) -> Self {
         let flight = Flight::new(&config.recording, attached, config.attach.thresholds());
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let own =
-            Own { started_unix_ns: i64::try_from(started.as_nanos()).unwrap_or(i64::MAX), ..Own::default() };
+        let started_unix_ns = i64::try_from(started.as_nanos()).unwrap_or(i64::MAX);
         let trust = &attached.trust;
         tracing::info!(event = "attached", backend = trust.backend, "attached by {}", trust.backend);
         for degradation in &trust.degradations {
             tracing::info!(event = "degradation", "but: {degradation}");
         }
-        let (chooser, crossed, names) = (Chooser::new(), Vec::new(), HashMap::new());
         Self {
             flags,
             config,
             host: host().name,
-            board,
-            server,
-            hook,
-            log,
-            notify,
+            out,
             flight,
-            chooser,
-            own,
-            crossed,
-            names,
+            chooser: Chooser::new(),
+            own: Own { started_unix_ns, ..Own::default() },
+            crossed: Vec::new(),
+            names: HashMap::new(),
         }
     }
 
@@ -104,10 +98,10 @@ impl Monitor {
     pub async fn run(&mut self, feed: &mut Feed, engine: &mut Engine, mut hangups: Signal) {
         engine.ask(Query { rows: self.config.metrics.top_sources, ..Query::default() });
         let mut ticks = every(self.config.metrics.interval);
-        let alive_every = self.notify.alive_every();
+        let alive_every = self.out.notify.alive_every();
         let mut alive = every(alive_every.unwrap_or(self.config.metrics.interval));
         self.picture(engine);
-        self.notify.ready();
+        self.out.notify.ready();
         loop {
             tokio::select! {
                 batch = feed.next(engine) => match batch {
@@ -115,29 +109,21 @@ impl Monitor {
                     None => break,
                 },
                 _ = ticks.tick() => self.picture(engine),
-                _ = alive.tick(), if alive_every.is_some() => self.notify.alive(),
+                _ = alive.tick(), if alive_every.is_some() => self.out.notify.alive(),
                 _ = hangups.recv() => {
                     self.reload(engine);
                     ticks = every(self.config.metrics.interval);
                 }
             }
         }
-        self.notify.stopping();
+        self.out.notify.stopping();
         self.flight.finish(engine);
-    }
-
-    /// Ends what was started.
-    pub fn end(self) {
-        if let Some(server) = self.server {
-            server.stop();
-        }
-        drop(self.hook);
     }
 
     fn drained(&mut self, feed: &Feed, engine: &mut Engine, batch: &Batch) {
         let begun = Instant::now();
         let mut drained = Drained::default();
-        let (board, names, crossed) = (&self.board, &self.names, &mut self.crossed);
+        let (board, names, crossed) = (&self.out.board, &self.names, &mut self.crossed);
         engine.apply(batch, |notice| {
             drained.note(&notice);
             board.tell(&notice, batch.wall);
@@ -166,7 +152,7 @@ impl Monitor {
         }
         let mut object = Vec::new();
         match json::occasion(&mut object, edge.as_str(), &self.host, &episode, netns_name.as_deref(), wall) {
-            Ok(()) => self.hook.offer(Occasion { edge, netns, netns_name, json: object }),
+            Ok(()) => self.out.hook.offer(Occasion { edge, netns, netns_name, json: object }),
             Err(error) => tracing::error!("the episode cannot be written for on_saturation.command: {error}"),
         }
     }
@@ -179,16 +165,16 @@ impl Monitor {
         let sources = engine.top_sources(&mut self.chooser, self.config.metrics.top_sources);
         let names = snapshot.netns.iter().filter_map(|row| Some((row.netns, row.name.clone()?)));
         self.names = names.collect();
-        self.notify.status(&status_line(&snapshot));
+        self.out.notify.status(&status_line(&snapshot));
         self.look_at_oneself();
         let options = metrics::Options { node_exporter: self.config.metrics.node_exporter };
-        self.board.put_up(Scrape { snapshot, sources, own: self.own.clone(), options });
+        self.out.board.put_up(Scrape { snapshot, sources, own: self.own.clone(), options });
         self.own.snapshots.add(begun.elapsed());
     }
 
     fn look_at_oneself(&mut self) {
         let Vitals { rss_bytes, cpu_ns, open_files } = vitals();
-        let served = self.board.served();
+        let served = self.out.board.served();
         let Own { started_unix_ns, drains, snapshots, reloads, .. } = self.own;
         self.own = Own {
             rss_bytes,
@@ -201,22 +187,22 @@ impl Monitor {
             requests_refused: served.requests_refused,
             connections: served.connections,
             recordings: self.flight.numbers(),
-            hook: self.hook.counters(),
+            hook: self.out.hook.counters(),
             reloads,
         };
     }
 
     /// Takes over what can be taken over of a new configuration; of one with mistakes nothing.
     fn reload(&mut self, engine: &mut Engine) {
-        self.notify.reloading();
+        self.out.notify.reloading();
         match self.flags.load() {
             Ok(loaded) => {
                 let changes = Config::changes(&self.config, &loaded.config);
                 self.config = Config::taken_over(&self.config, &loaded.config);
                 engine.ask(Query { rows: self.config.metrics.top_sources, ..Query::default() });
-                self.hook.set(&self.config.on_saturation);
+                self.out.hook.set(&self.config.on_saturation);
                 self.flight.set(&self.config.recording);
-                if let Err(error) = self.log.set_level(self.config.log.level) {
+                if let Err(error) = self.out.log.set_level(self.config.log.level) {
                     tracing::warn!("{error:#}");
                 }
                 tracing::info!(event = "reload", "configuration read again: {}", changes.describe());
@@ -228,10 +214,10 @@ impl Monitor {
             }
         }
         let web_config = self.config.web.config_file.as_deref();
-        if let Some(Err(error)) = self.server.as_ref().map(|server| server.reload(web_config)) {
+        if let Some(Err(error)) = self.out.server.as_ref().map(|server| server.reload(web_config)) {
             tracing::error!(event = "reload", "the web configuration is left as it was: {error}");
         }
-        self.notify.ready();
+        self.out.notify.ready();
     }
 }
 
