@@ -17,7 +17,7 @@ pub mod what_if;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::{
     kernel::{memory, object::OBJECT},
@@ -65,6 +65,11 @@ impl From<OutputFormat> for output::Format {
             OutputFormat::Json => Self::Json,
         }
     }
+}
+
+/// The command line as clap knows it: what manual pages and completions are made from.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs ctwatch; its exit code.
