@@ -74,10 +74,15 @@ mod tests {
         assert_eq!(pages(folder.path()).len(), 1 + super::command().get_subcommands().count());
         for path in pages(folder.path()) {
             let text = fs::read_to_string(&path).expect("a page");
-            let sections = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "FILES", "ENVIRONMENT"];
+            let sections =
+                ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "FILES", "ENVIRONMENT"];
             for section in sections.into_iter().chain(["SEE ALSO"]) {
                 let heading = [format!(".SH {section}\n"), format!(".SH \"{section}\"\n")];
-                assert!(heading.iter().any(|line| text.contains(line)), "{} has no {section}", path.display());
+                assert!(
+                    heading.iter().any(|line| text.contains(line)),
+                    "{} has no {section}",
+                    path.display()
+                );
             }
         }
     }

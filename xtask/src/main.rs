@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod demo;
+mod dist;
 mod guest;
 mod host;
 mod power_cut;
@@ -36,8 +37,8 @@ enum Command {
     Test(test::Args),
     /// Run a command in a virtual machine with a given kernel.
     Vm(vm::Args),
-    /// Run the daemon under weeks of a gateway's traffic in minutes, and look whether it grows.
-    Soak(soak::Args),
+    /// Make what is shipped: tarball, .deb, SBOM, checksums; the .deb is installed and removed on trial.
+    Dist,
     /// Show ctwatch at work on a gateway that is driven into saturation.
     Demo(demo::Args),
 }
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
-        Command::Soak(args) => soak::run(&args),
+        Command::Dist => dist::run(),
         Command::Demo(args) => demo::run(&args),
     };
     outcome.unwrap_or_else(|error| {
