@@ -43,7 +43,10 @@ fn write(folder: &Path, date: &str) -> Result<()> {
 
 /// `--version` names a commit; a page that did would differ with each.
 fn command() -> Command {
-    cli::command().version(env!("CARGO_PKG_VERSION"))
+    let command = cli::command().version(env!("CARGO_PKG_VERSION"));
+    // A page begins with the name anyway.
+    let about = command.get_about().map(|about| about.to_string().replacen("ctwatch: ", "", 1));
+    command.about(about.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -100,8 +100,15 @@ fn prepare(root: &Path) -> Result<()> {
             fs::set_permissions(root.join("etc").join(name), fs::Permissions::from_mode(mode))?;
         }
     }
+    // Folders of links go with their last link, which on no Debian is ours.
+    for folder in FOLDERS.iter().filter(|folder| folder.ends_with(".wants") || folder.ends_with("-masked")) {
+        fs::write(root.join(folder).join("another.service"), "")?;
+    }
     fs::write(root.join("etc/.pwd.lock"), "")?;
     fs::set_permissions(root.join("etc/.pwd.lock"), fs::Permissions::from_mode(0o600))?;
+    // dpkg takes empty folders that no other package has.
+    let list: Vec<String> = listing(root)?.into_keys().map(|path| format!("/{path}\n")).collect();
+    fs::write(root.join("var/lib/dpkg/info/adduser.list"), format!("/.\n{}", list.concat()))?;
     fs::write(root.join("var/lib/dpkg/status"), STATUS).context("cannot prepare the tree")
 }
 
