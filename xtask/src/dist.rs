@@ -10,7 +10,7 @@ mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -32,6 +32,7 @@ pub fn run() -> Result<ExitCode> {
     setup::ensure(&cache, Needs { build: true, ..Needs::default() })?;
     recipes::check()?;
     let binary = build::build(Executable::Ctwatch)?;
+    warn_of_another_commit(&binary)?;
     let edition = Edition::of_last_commit()?;
     let made = make_inputs(&cache, binary, &edition)?;
     let items = layout::items(&made)?;
@@ -54,6 +55,18 @@ pub fn run() -> Result<ExitCode> {
     write_sums(&folder)?;
     report(&folder)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Archives take their time from the last commit: what is not of it is told.
+fn warn_of_another_commit(binary: &Path) -> Result<()> {
+    let mut describe = system("git");
+    describe.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(root());
+    let here = capture(&mut describe)?;
+    let said = capture(Command::new(binary).arg("--version"))?;
+    if here.trim().ends_with("-dirty") || !said.contains(&format!("commit {},", here.trim())) {
+        eprintln!("not to be published: the tree is {}, the binary {}", here.trim(), said.trim());
+    }
+    Ok(())
 }
 
 /// What is not in the repository: pages, completions, licences, changelog, SBOM.
