@@ -183,6 +183,7 @@ fn links_lead_somewhere() -> Result<()> {
         "docs/metrics.md",
         "docs/configuration.md",
         "docs/daemon.md",
+        "docs/install.md",
         "docs/privileges.md",
         "docs/http.md",
         "docs/report.md",

@@ -41,9 +41,15 @@ pub struct Item {
 pub const CONFFILE: &str = "etc/ctwatch/ctwatch.toml";
 
 /// Files of the repository: where they are, in the package, in the tarball.
-const FROM_REPOSITORY: [(&str, Option<&str>, Option<&str>); 12] = [
+const FROM_REPOSITORY: [(&str, Option<&str>, Option<&str>); 14] = [
     ("README.md", Some("usr/share/doc/ctwatch/README.md"), Some("README.md")),
     ("docs/install.md", Some("usr/share/doc/ctwatch/install.md"), Some("install.md")),
+    ("docs/privileges.md", Some("usr/share/doc/ctwatch/privileges.md"), Some("privileges.md")),
+    (
+        "packaging/systemd/without-sys-admin.conf",
+        Some("usr/share/doc/ctwatch/without-sys-admin.conf"),
+        Some("systemd/without-sys-admin.conf"),
+    ),
     ("LICENSE-MIT", None, Some("LICENSE-MIT")),
     ("LICENSE-APACHE", None, Some("LICENSE-APACHE")),
     ("packaging/ctwatch.toml", Some(CONFFILE), Some("ctwatch.toml")),
