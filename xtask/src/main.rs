@@ -39,6 +39,8 @@ enum Command {
     Vm(vm::Args),
     /// Make what is shipped: tarball, .deb, SBOM, checksums; the .deb is installed and removed on trial.
     Dist,
+    /// Run the daemon under weeks of a gateway's traffic in minutes, and look whether it grows.
+    Soak(soak::Args),
     /// Show ctwatch at work on a gateway that is driven into saturation.
     Demo(demo::Args),
 }
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Dist => dist::run(),
+        Command::Soak(args) => soak::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     outcome.unwrap_or_else(|error| {
