@@ -69,7 +69,7 @@ fn weeks_in_minutes() -> Result<()> {
     let lasts = env::var("CTWATCH_SOAK_S").context("CTWATCH_SOAK_S is not set")?.parse()?;
     let lasts = Duration::from_secs(lasts);
     let lab = Lab::new(MAX, BUCKETS)?;
-    let configuration = "[recording]\ndir = \"{folder}\"\ndetail_max_age = \"32s\"\nmax_age = \"4m\"\n";
+    let configuration = "[recording]\ndir = \"{folder}\"\ndetail_max_age = \"1m\"\nmax_age = \"4m\"\n";
     let daemon = Daemon::start("soak", configuration)?;
     let dir = daemon.folder.file("");
     let before = lab.stats()?;
